@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The ABI between the two planes: structs, enums, limits and the schema
+ * version. Nothing else lives here, and nothing else is shared.
+ *
+ * The agent learns every offset from the BTF of the compiled object, so a
+ * change here reaches TypeScript by a rebuild. The layout is specified in
+ * docs/rfc/0004-dataplane-contract-maps-keys.md.
+ *
+ * Times are CLOCK_MONOTONIC nanoseconds (the clock of bpf_ktime_get_ns()).
+ * Addresses and ports named __be* are in network order, all else in host order.
+ */
+#ifndef NITY_CONTRACT_H
+#define NITY_CONTRACT_H
+
+#include <linux/types.h>
+
+/* Another major is refused by every reader; an older minor is read. */
+enum nity_schema {
+	NITY_SCHEMA_MAJOR = 1,
+	NITY_SCHEMA_MINOR = 0,
+};
+
+/* Sizes are defaults: `nity load` may choose smaller or larger maps. */
+enum nity_limit {
+	NITY_MAX_ADDRESSES = 32768,
+	NITY_MAX_ROUTES = 16384,
+	NITY_MAX_SLOTS = 1048576,
+	NITY_MAX_BACKENDS = 131072,
+	NITY_MAX_CONNTRACK = 65536,
+	NITY_MAX_AFFINITY = 65536,
+	NITY_EVENT_BYTES = 1048576,
+	NITY_ROUTE_NAME_BYTES = 160,
+	NITY_MAX_COUNTERS = 64,
+	NITY_HISTOGRAM_BUCKETS = 32,
+	/* Bucket 0 ends at 2^10 ns; each later one is twice as wide. */
+	NITY_HISTOGRAM_SHIFT = 10,
+	NITY_DRAWS = 3,
+	/* Tries at the token bucket's word; each lost try is another's token. */
+	NITY_BUCKET_TRIES = 8,
+};
+
+/* No route, no backend, no slot. A fresh map is full of zeros, so index 0 is reserved. */
+enum nity_none {
+	NITY_NONE = 0,
+};
+
+enum nity_admission_mode {
+	NITY_ADMISSION_NORMAL = 0,
+	NITY_ADMISSION_SOFT = 1,
+	NITY_ADMISSION_HARD = 2,
+};
+
+enum nity_failsafe_mode {
+	NITY_FAILSAFE_NORMAL = 0,
+	NITY_FAILSAFE_HOLD = 1,
+	NITY_FAILSAFE_FALLBACK = 2,
+};
+
+/* The agent's posture. NONE: no agent has judged it. */
+enum nity_regime {
+	NITY_REGIME_NONE = 0,
+	NITY_REGIME_LAMINAR = 1,
+	NITY_REGIME_TRANSITION = 2,
+	NITY_REGIME_CRISIS = 3,
+	NITY_REGIME_RECOVERY = 4,
+};
+
+enum nity_gear {
+	NITY_GEAR_SINGLE = 0,
+	NITY_GEAR_TWIN = 1,
+};
+
+/* RETIRED keeps its index until no table and no grace time needs it; then FREE. */
+enum nity_backend_state {
+	NITY_BACKEND_FREE = 0,
+	NITY_BACKEND_HEALTHY = 1,
+	NITY_BACKEND_DEGRADED = 2,
+	NITY_BACKEND_ISOLATED = 3,
+	NITY_BACKEND_RETIRED = 4,
+};
+
+/* A flow holds one open count from its pick until it is SETTLED. */
+enum nity_flow_phase {
+	NITY_FLOW_SETTLED = 0,
+	NITY_FLOW_CONNECTING = 1,
+	NITY_FLOW_ESTABLISHED = 2,
+};
+
+/*
+ * The index of `counters`: one for each outcome of a decision, one for each
+ * end of a flow, and one for each fact worth noticing on the way. Each failure
+ * has its own.
+ */
+enum nity_counter {
+	NITY_PICKED_GEAR = 0,
+	NITY_PICKED_TWIN,
+	NITY_PICKED_AFFINITY,
+	NITY_PICKED_CONNTRACK,
+	NITY_PICKED_FALLBACK,
+	NITY_REFUSED_HARD,
+	NITY_REFUSED_SOFT,
+	NITY_REFUSED_CONTENDED,
+	NITY_REFUSED_NO_BACKENDS,
+	NITY_REFUSED_INCOMPLETE,
+	NITY_REFUSED_BOUNDARY,
+	NITY_ENDED_REFUSED,
+	NITY_ENDED_TIMED_OUT,
+	NITY_ENDED_UNREACHABLE,
+	NITY_ENDED_ABANDONED,
+	NITY_ENDED_RESET,
+	NITY_ENDED_CLOSED,
+	NITY_NOTED_ESTABLISHED,
+	NITY_NOTED_HOLD,
+	NITY_NOTED_FALLBACK,
+	NITY_NOTED_SUSPECT_PASSED,
+	NITY_NOTED_SUSPECT_PROBED,
+	NITY_NOTED_UNTRACKED,
+	NITY_NOTED_EVENT_LOST,
+	/* The table was rewritten under the decision, which went to the fallback set. */
+	NITY_NOTED_REWRITTEN,
+	NITY_COUNTERS,
+};
+
+/* routes: the exact address a client dials. The value is a route group's index. */
+struct nity_route_key {
+	__be32 vip;
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+};
+
+/*
+ * field_state[0]. The first line is what every decision reads.
+ *
+ * epoch: its parity names the active table (even A, odd B), so one aligned
+ * release store is the flip. held_epoch: the newest epoch confirmed by a
+ * heartbeat; it always names a complete table.
+ */
+struct nity_field_state {
+	__u64 epoch;
+	__u64 held_epoch;
+	__u64 last_agent_seen_ns;
+	__u64 hold_after_ns;
+	__u64 fallback_after_ns;
+	__u64 suspect_ns;
+	__u32 suspect_after;
+	__u32 suspect_doublings;
+	/* A decision is sampled when (the route's own count & mask) == 0. */
+	__u32 sample_mask;
+	__u32 schema;
+
+	/* The epoch each table was completed for; 0 while it is being written. */
+	__u64 table_epoch[2];
+	/* The agent projects nothing before this moment (an operator's flip). */
+	__u64 projection_held_until_ns;
+	__u64 agent_started_ns;
+	__u32 agent_pid;
+	__u32 regime;
+	__u64 reserved[3];
+};
+
+/*
+ * rt_control: one route group. The first line is written by the agent and by
+ * operators, the second by decisions.
+ *
+ * Ranges are (size << 32 | base) in one word, so that they change at once; a
+ * slot range's size is a power of two, or 0 for a route the table does not hold.
+ */
+struct nity_rt_control {
+	__u64 slot_range[2];
+	__u64 fallback_range;
+	/* Expiry in the upper 62 bits, admission mode in the lower 2; 0 for none. */
+	__u64 override_word;
+	__u32 admission_mode;
+	__u32 gear;
+	/* 0 for a route without ClientIP affinity. */
+	__u32 affinity_seconds;
+	__u32 flags;
+	/* GCRA: nanoseconds between tokens (0: no budget is set) and the burst in ns. */
+	__u64 token_ns;
+	__u64 burst_ns;
+
+	__u64 bucket_ns;
+	__u64 turns;
+	__u64 picks;
+	__u64 refused;
+	/* The operator's budget while the override lasts; 0 to use the agent's. */
+	__u64 override_token_ns;
+	__u64 override_burst_ns;
+	__u64 reserved[2];
+};
+
+/* route_names: so that a person can read the maps with no agent alive. */
+struct nity_route_name {
+	char name[NITY_ROUTE_NAME_BYTES];
+};
+
+/* backends: an index is one endpoint of one route; generation counts its reuses. */
+struct nity_backend {
+	__be32 address;
+	__be16 port;
+	__u16 state;
+	__u32 route;
+	__u32 generation;
+	/* How many slots it owns in table A and in table B. */
+	__u32 slots[2];
+	__u64 retired_ns;
+};
+
+/*
+ * backend_live: what the pick itself reads. occupancy_ns is the sum of end
+ * times less the sum of start times of its flows; occupancy_ns + open * now is
+ * therefore the integral of `open` over time, exact at any instant.
+ */
+struct nity_backend_live {
+	__u32 open;
+	__u32 failures;
+	__u64 suspect_until_ns;
+	__u64 occupancy_ns;
+	__u64 reserved[5];
+};
+
+struct nity_backend_counters {
+	__u64 picks;
+	__u64 established;
+	__u64 refused;
+	__u64 timed_out;
+	__u64 unreachable;
+	__u64 abandoned;
+	__u64 reset;
+	__u64 closed;
+	__u64 connect_ns;
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u64 reserved[5];
+	__u32 connect_histogram[NITY_HISTOGRAM_BUCKETS];
+	__u32 first_byte_histogram[NITY_HISTOGRAM_BUCKETS];
+};
+
+/* conntrack: a flow whose client bound its own source, so that it outlives a socket. */
+struct nity_conntrack_key {
+	__u64 netns_cookie;
+	__be32 source;
+	__be32 vip;
+	__be16 source_port;
+	__be16 vip_port;
+	__u8 protocol;
+	__u8 zero[3];
+};
+
+struct nity_conntrack {
+	__u32 backend;
+	__u32 generation;
+	__u64 epoch;
+	__u64 last_seen_ns;
+};
+
+/* affinity: a client of one route; at connect() a client is its network namespace. */
+struct nity_affinity_key {
+	__u64 netns_cookie;
+	__u32 route;
+	__u32 zero;
+};
+
+struct nity_affinity {
+	__u32 backend;
+	__u32 generation;
+	__u64 expires_ns;
+};
+
+/* sk_flow: a socket's own memory of its decision. */
+struct nity_flow {
+	__be32 vip;
+	__be32 address;
+	__be16 vip_port;
+	__be16 port;
+	__u32 phase;
+	__u32 route;
+	__u32 backend;
+	__u32 generation;
+	__u32 slot;
+	__u64 epoch;
+	__u64 started_ns;
+};
+
+/* One socket that holds a flow, as sockets.bpf.c lists it. source_port is in host order. */
+struct nity_socket {
+	struct nity_flow flow;
+	__be32 source;
+	__u16 source_port;
+	__u16 tcp_state;
+};
+
+/* events: one sampled decision. */
+struct nity_event {
+	__u64 time_ns;
+	__u64 socket_cookie;
+	__u64 netns_cookie;
+	__u64 epoch;
+	__u32 route;
+	__u32 backend;
+	__u32 slot;
+	__u32 turn;
+	__be32 vip;
+	__be16 vip_port;
+	__u8 outcome;
+	__u8 failsafe_mode;
+	__u8 admission_mode;
+	__u8 zero[7];
+};
+
+#define NITY_ASSERT_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed size")
+#define NITY_ASSERT_AT(type, field, offset)                                                        \
+	_Static_assert(__builtin_offsetof(type, field) == (offset), #type "." #field " moved")
+
+NITY_ASSERT_SIZE(struct nity_route_key, 8);
+NITY_ASSERT_SIZE(struct nity_field_state, 128);
+NITY_ASSERT_AT(struct nity_field_state, epoch, 0);
+NITY_ASSERT_AT(struct nity_field_state, held_epoch, 8);
+NITY_ASSERT_AT(struct nity_field_state, last_agent_seen_ns, 16);
+NITY_ASSERT_AT(struct nity_field_state, schema, 60);
+NITY_ASSERT_AT(struct nity_field_state, table_epoch, 64);
+NITY_ASSERT_SIZE(struct nity_rt_control, 128);
+NITY_ASSERT_AT(struct nity_rt_control, override_word, 24);
+NITY_ASSERT_AT(struct nity_rt_control, bucket_ns, 64);
+NITY_ASSERT_SIZE(struct nity_route_name, 160);
+NITY_ASSERT_SIZE(struct nity_backend, 32);
+NITY_ASSERT_SIZE(struct nity_backend_live, 64);
+NITY_ASSERT_SIZE(struct nity_backend_counters, 384);
+NITY_ASSERT_AT(struct nity_backend_counters, connect_histogram, 128);
+NITY_ASSERT_SIZE(struct nity_conntrack_key, 24);
+NITY_ASSERT_SIZE(struct nity_conntrack, 24);
+NITY_ASSERT_SIZE(struct nity_affinity_key, 16);
+NITY_ASSERT_SIZE(struct nity_affinity, 16);
+NITY_ASSERT_SIZE(struct nity_flow, 48);
+NITY_ASSERT_SIZE(struct nity_socket, 56);
+NITY_ASSERT_SIZE(struct nity_event, 64);
+
+
+_Static_assert((int)NITY_COUNTERS <= (int)NITY_MAX_COUNTERS, "counters outgrew their map");
+
+#endif

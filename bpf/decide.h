@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The decision core: pure C over the contract's structs. It knows no helper
+ * and no map, so the same lines are compiled into the kernel programs, into
+ * the model and into the fuzzer.
+ *
+ * The plane that includes it says where the field lives, by defining the four
+ * nity_*_at() functions below; each returns NULL out of bounds. O(1): no loop
+ * over backends, at most NITY_DRAWS draws.
+ */
+#ifndef NITY_DECIDE_H
+#define NITY_DECIDE_H
+
+#include "contract.h"
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+static __always_inline __u32 *nity_slot_at(__u32 table, __u32 slot);
+static __always_inline __u32 *nity_fallback_at(__u32 slot);
+static __always_inline struct nity_backend *nity_backend_at(__u32 backend);
+static __always_inline struct nity_backend_live *nity_live_at(__u32 backend);
+
+/* A word that another CPU or the agent may be writing: one load or store, whole. */
+#define nity_read(word) (*(const volatile __typeof__(word) *)&(word))
+#define nity_write(word, value) (*(volatile __typeof__(word) *)&(word) = (value))
+
+/* How the field stands for one decision; the epoch word is read once. */
+struct nity_posture {
+	__u64 now_ns;
+	__u64 epoch;
+	__u32 failsafe_mode;
+	__u32 admission_mode;
+};
+
+struct nity_pick {
+	struct nity_backend *backend;
+	struct nity_backend_live *live;
+	__u32 index;
+	__u32 slot;
+	__u32 suspects_passed;
+	__u32 suspects_probed;
+	__u32 rewritten;
+	enum nity_counter outcome;
+};
+
+enum nity_standing {
+	NITY_STANDING_CLEAR,
+	NITY_STANDING_SUSPECT,
+	/* Its suspicion has run out: one caller may try it. */
+	NITY_STANDING_PROBE_DUE,
+};
+
+static __always_inline __u32 nity_range_base(__u64 range)
+{
+	return (__u32)range;
+}
+
+static __always_inline __u32 nity_range_size(__u64 range)
+{
+	return range >> 32;
+}
+
+/* SplitMix64's finaliser (Steele, Lea, Flood 2014). */
+static __always_inline __u64 nity_mix(__u64 x)
+{
+	x ^= x >> 30;
+	x *= 0xbf58476d1ce4e5b9ULL;
+	x ^= x >> 27;
+	x *= 0x94d049bb133111ebULL;
+	x ^= x >> 31;
+	return x;
+}
+
+/* The bucket of a log2 histogram: 0 below 2^10 ns, then one a doubling. */
+static __always_inline __u32 nity_histogram_bucket(__u64 ns)
+{
+	__u64 x = ns >> NITY_HISTOGRAM_SHIFT;
+	__u32 bucket = 0;
+
+	if (x >> 16) {
+		bucket += 16;
+		x >>= 16;
+	}
+	if (x >> 8 & 0xff) {
+		bucket += 8;
+		x >>= 8;
+	}
+	if (x >> 4 & 0xf) {
+		bucket += 4;
+		x >>= 4;
+	}
+	if (x >> 2 & 0x3) {
+		bucket += 2;
+		x >>= 2;
+	}
+	if (x >> 1 & 1) {
+		bucket += 1;
+		x >>= 1;
+	}
+	bucket += x & 1;
+	/* Past 2^42 ns (73 minutes) everything is in the last bucket. */
+	if (ns >> (NITY_HISTOGRAM_SHIFT + NITY_HISTOGRAM_BUCKETS))
+		return NITY_HISTOGRAM_BUCKETS - 1;
+	return bucket < NITY_HISTOGRAM_BUCKETS ? bucket : NITY_HISTOGRAM_BUCKETS - 1;
+}
+
+static __always_inline __u32 nity_failsafe(__u64 age_ns, __u64 hold_after_ns,
+					   __u64 fallback_after_ns)
+{
+	if (age_ns < hold_after_ns)
+		return NITY_FAILSAFE_NORMAL;
+	if (age_ns < fallback_after_ns)
+		return NITY_FAILSAFE_HOLD;
+	return NITY_FAILSAFE_FALLBACK;
+}
+
+static __always_inline __u64 nity_override_expiry_ns(__u64 word)
+{
+	return word & ~3ULL;
+}
+
+static __always_inline int nity_overridden(const struct nity_rt_control *control, __u64 now_ns)
+{
+	return now_ns < nity_override_expiry_ns(nity_read(control->override_word));
+}
+
+/*
+ * RFC 0003. A stale heartbeat makes the held epoch the one in force, so a flip
+ * made while stale changes nothing. A valve that a dead agent left hard opens
+ * to soft in FALLBACK: what closed it is no longer being measured. An
+ * operator's override stands whatever the agent does.
+ */
+static __always_inline void nity_posture(struct nity_posture *posture,
+					 const struct nity_field_state *field,
+					 const struct nity_rt_control *control, __u64 now_ns)
+{
+	__u64 epoch = nity_read(field->epoch);
+	__u64 seen_ns = nity_read(field->last_agent_seen_ns);
+	__u64 word = nity_read(control->override_word);
+	/* A heartbeat stored after `now` was read is fresh, not 580 years old. */
+	__u64 age_ns = now_ns > seen_ns ? now_ns - seen_ns : 0;
+	__u32 mode = nity_read(control->admission_mode);
+
+	posture->now_ns = now_ns;
+	posture->failsafe_mode =
+		nity_failsafe(age_ns, field->hold_after_ns, field->fallback_after_ns);
+	posture->epoch = posture->failsafe_mode == NITY_FAILSAFE_NORMAL ?
+				 epoch :
+				 nity_read(field->held_epoch);
+
+	if (now_ns < nity_override_expiry_ns(word))
+		mode = word & 3;
+	else if (mode == NITY_ADMISSION_HARD &&
+		 posture->failsafe_mode == NITY_FAILSAFE_FALLBACK)
+		mode = NITY_ADMISSION_SOFT;
+	posture->admission_mode = mode;
+}
+
+enum nity_token {
+	NITY_TOKEN_TAKEN,
+	NITY_TOKEN_NONE,
+	NITY_TOKEN_CONTENDED,
+};
+
+/*
+ * The generic cell rate algorithm (ITU-T I.371) in its virtual-scheduling
+ * form, on one word: the theoretical arrival time of the next token. A lost
+ * compare-and-swap is a token that another CPU took, so a bounded number of
+ * tries can under-admit but never over-admit.
+ */
+static __always_inline enum nity_token nity_take_token(__u64 *bucket_ns, __u64 now_ns,
+						       __u64 token_ns, __u64 burst_ns)
+{
+#pragma GCC unroll 8
+	for (int i = 0; i < NITY_BUCKET_TRIES; i++) {
+		__u64 due_ns = nity_read(*bucket_ns);
+		__u64 next_ns = (due_ns > now_ns ? due_ns : now_ns) + token_ns;
+
+		if (next_ns - now_ns > burst_ns)
+			return NITY_TOKEN_NONE;
+		if (__sync_val_compare_and_swap(bucket_ns, due_ns, next_ns) == due_ns)
+			return NITY_TOKEN_TAKEN;
+	}
+	return NITY_TOKEN_CONTENDED;
+}
+
+/* RFC 0002. Returns the refusal, or NITY_COUNTERS to proceed. */
+static __always_inline enum nity_counter nity_admit(struct nity_rt_control *control,
+						    const struct nity_posture *posture)
+{
+	__u64 token_ns = control->token_ns;
+	__u64 burst_ns = control->burst_ns;
+
+	if (posture->admission_mode == NITY_ADMISSION_NORMAL)
+		return NITY_COUNTERS;
+	if (posture->admission_mode == NITY_ADMISSION_HARD)
+		return NITY_REFUSED_HARD;
+
+	if (control->override_token_ns && nity_overridden(control, posture->now_ns)) {
+		token_ns = control->override_token_ns;
+		burst_ns = control->override_burst_ns;
+	}
+	/* Soft gates by a budget; where nobody has set one there is nothing to gate by. */
+	if (!token_ns)
+		return NITY_COUNTERS;
+
+	switch (nity_take_token(&control->bucket_ns, posture->now_ns, token_ns, burst_ns)) {
+	case NITY_TOKEN_TAKEN:
+		return NITY_COUNTERS;
+	case NITY_TOKEN_NONE:
+		return NITY_REFUSED_SOFT;
+	default:
+		return NITY_REFUSED_CONTENDED;
+	}
+}
+
+static __always_inline enum nity_standing nity_standing(const struct nity_field_state *field,
+							const struct nity_backend_live *live,
+							__u64 now_ns)
+{
+	if (!field->suspect_after || nity_read(live->failures) < field->suspect_after)
+		return NITY_STANDING_CLEAR;
+	return now_ns < nity_read(live->suspect_until_ns) ? NITY_STANDING_SUSPECT :
+							    NITY_STANDING_PROBE_DUE;
+}
+
+/* How long suspicion lasts: doubled by each failure past the threshold, boundedly. */
+static __always_inline __u64 nity_suspicion_ns(const struct nity_field_state *field, __u32 failures)
+{
+	__u32 doublings = failures - field->suspect_after;
+
+	if (doublings > field->suspect_doublings)
+		doublings = field->suspect_doublings;
+	return field->suspect_ns << (doublings & 31);
+}
+
+/* One caller wins the right to try a suspect backend; for all others it stays suspect. */
+static __always_inline int nity_claim_probe(const struct nity_field_state *field,
+					    struct nity_backend_live *live, __u64 now_ns)
+{
+	__u64 until_ns = nity_read(live->suspect_until_ns);
+
+	if (now_ns < until_ns)
+		return 0;
+	return __sync_val_compare_and_swap(&live->suspect_until_ns, until_ns,
+					   now_ns + nity_suspicion_ns(field, nity_read(live->failures))) ==
+	       until_ns;
+}
+
+/* What a draw yields: a backend of this route with its live state, or the refusal. */
+static __always_inline enum nity_counter nity_draw(struct nity_pick *pick, __u32 index, __u32 route)
+{
+	struct nity_backend *backend;
+
+	if (index == NITY_NONE)
+		return NITY_REFUSED_INCOMPLETE;
+	backend = nity_backend_at(index);
+	/* Physics cannot violate policy: the backend's own word, whatever the table says. */
+	if (!backend || backend->route != route || backend->state == NITY_BACKEND_FREE)
+		return NITY_REFUSED_BOUNDARY;
+	pick->backend = backend;
+	pick->live = nity_live_at(index);
+	pick->index = index;
+	return pick->live ? NITY_COUNTERS : NITY_REFUSED_BOUNDARY;
+}
+
+/* A remembered backend counts only while it is still this route's and admissible. */
+static __always_inline int nity_recall(struct nity_pick *pick, const struct nity_field_state *field,
+				       __u32 route, __u32 index, __u32 generation, __u64 now_ns)
+{
+	if (nity_draw(pick, index, route) != NITY_COUNTERS)
+		return 0;
+	if (pick->backend->generation != generation)
+		return 0;
+	if (pick->backend->state != NITY_BACKEND_HEALTHY &&
+	    pick->backend->state != NITY_BACKEND_DEGRADED)
+		return 0;
+	pick->slot = NITY_NONE;
+	return nity_standing(field, pick->live, now_ns) == NITY_STANDING_CLEAR;
+}
+
+/* Take this draw unless it is retired or suspect; a due probe is taken by one caller. */
+static __always_inline int nity_take(struct nity_pick *pick, const struct nity_field_state *field,
+				     __u64 now_ns)
+{
+	enum nity_standing standing = nity_standing(field, pick->live, now_ns);
+
+	if (pick->backend->state == NITY_BACKEND_RETIRED)
+		return 0;
+	if (standing == NITY_STANDING_CLEAR)
+		return 1;
+	if (standing == NITY_STANDING_PROBE_DUE && nity_claim_probe(field, pick->live, now_ns)) {
+		pick->suspects_probed++;
+		return 1;
+	}
+	pick->suspects_passed++;
+	return 0;
+}
+
+/*
+ * The twin: a second slot, deterministic in the turn, wins if its backend holds
+ * fewer open connections for its slots (power of two choices, Mitzenmacher
+ * 2001, weighted by slot share). Gated backends never enter by this door: one
+ * that fails fast looks idle.
+ */
+static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_field_state *field,
+				     __u32 route, __u32 table, __u64 range, __u64 turn,
+				     __u64 now_ns, int first_is_suspect)
+{
+	__u32 slot = nity_range_base(range) +
+		     ((__u32)(nity_mix(turn + 1) >> 32) & (nity_range_size(range) - 1));
+	__u32 *owner = nity_slot_at(table, slot);
+	struct nity_pick twin = *pick;
+	__u32 own, other;
+
+	if (!owner || nity_draw(&twin, nity_read(*owner), route) != NITY_COUNTERS)
+		return 0;
+	if (twin.index == pick->index || twin.backend->state == NITY_BACKEND_ISOLATED ||
+	    twin.backend->state == NITY_BACKEND_RETIRED)
+		return 0;
+	if (nity_standing(field, twin.live, now_ns) != NITY_STANDING_CLEAR)
+		return 0;
+
+	own = pick->backend->slots[table & 1];
+	other = twin.backend->slots[table & 1];
+	if (!first_is_suspect && (__u64)nity_read(twin.live->open) * own >=
+					 (__u64)nity_read(pick->live->open) * other)
+		return 0;
+	twin.slot = slot;
+	*pick = twin;
+	return 1;
+}
+
+/* FALLBACK: by flow key in the route's own set, so the same flow gives the same backend. */
+static __always_inline enum nity_counter nity_pick_fallback(struct nity_pick *pick,
+							    const struct nity_field_state *field,
+							    const struct nity_rt_control *control,
+							    __u32 route, __u64 flow_key,
+							    __u64 now_ns)
+{
+	__u64 range = nity_read(control->fallback_range);
+	__u32 size = nity_range_size(range);
+	__u32 hash = nity_mix(flow_key);
+	struct nity_pick first = { 0 };
+	enum nity_counter drawn;
+
+	if (!size)
+		return NITY_REFUSED_NO_BACKENDS;
+#pragma GCC unroll 3
+	for (int i = 0; i < NITY_DRAWS; i++) {
+		__u32 slot = nity_range_base(range) + ((hash + i) & (size - 1));
+		__u32 *owner = nity_fallback_at(slot);
+
+		if (!owner)
+			return NITY_REFUSED_BOUNDARY;
+		drawn = nity_draw(pick, nity_read(*owner), route);
+		if (drawn != NITY_COUNTERS)
+			return drawn;
+		pick->slot = slot;
+		if (nity_take(pick, field, now_ns))
+			return NITY_PICKED_FALLBACK;
+		if (!i)
+			first = *pick;
+	}
+	/* Never all of them: suspicion may delay a backend, not empty a route. */
+	first.suspects_passed = 0;
+	*pick = first;
+	return NITY_PICKED_FALLBACK;
+}
+
+/* Whether a table still is what `epoch` names: read after the slots, so it speaks for them. */
+static __always_inline int nity_coherent(const struct nity_field_state *field, __u64 epoch)
+{
+	return (epoch & 1 ? nity_read(field->table_epoch[1]) :
+			    nity_read(field->table_epoch[0])) == epoch;
+}
+
+/* NORMAL and HOLD: the gear names the slot, the slot names the backend. */
+static __always_inline enum nity_counter nity_pick_gear(struct nity_pick *pick,
+							const struct nity_field_state *field,
+							struct nity_rt_control *control,
+							__u32 route, __u64 range, __u64 epoch,
+							__u64 now_ns)
+{
+	__u32 table = epoch & 1;
+	int twin = control->gear == NITY_GEAR_TWIN;
+	struct nity_pick first = { 0 };
+	enum nity_counter drawn;
+
+#pragma GCC unroll 3
+	for (int i = 0; i < NITY_DRAWS; i++) {
+		__u64 turn = __sync_fetch_and_add(&control->turns, 1);
+		__u32 slot = nity_range_base(range) + ((__u32)turn & (nity_range_size(range) - 1));
+		__u32 *owner = nity_slot_at(table, slot);
+		int taken;
+
+		if (!owner)
+			return NITY_REFUSED_BOUNDARY;
+		drawn = nity_draw(pick, nity_read(*owner), route);
+		if (drawn != NITY_COUNTERS)
+			return drawn;
+		pick->slot = slot;
+		taken = nity_take(pick, field, now_ns);
+		/* The twin draws once: with the gear's own redraws that is at most 3 + 1 slots. */
+		if (twin && !i && !pick->suspects_probed &&
+		    nity_twin(pick, field, route, table, range, turn, now_ns, !taken))
+			return NITY_PICKED_TWIN;
+		if (taken)
+			return NITY_PICKED_GEAR;
+		if (!i)
+			first = *pick;
+	}
+	first.suspects_passed = 0;
+	*pick = first;
+	return NITY_PICKED_GEAR;
+}
+
+/*
+ * Steps 5 to 7 of a decision, after admission and stickiness. A route that the
+ * table in force does not know yet (made by a flip that no heartbeat confirmed)
+ * is served from its fallback set.
+ */
+static __always_inline void nity_pick(struct nity_pick *pick, const struct nity_field_state *field,
+				      struct nity_rt_control *control,
+				      const struct nity_posture *posture, __u32 route,
+				      __u64 flow_key)
+{
+	__u64 range = posture->epoch & 1 ? nity_read(control->slot_range[1]) :
+					   nity_read(control->slot_range[0]);
+
+	if (posture->failsafe_mode != NITY_FAILSAFE_FALLBACK && nity_range_size(range)) {
+		pick->outcome = nity_pick_gear(pick, field, control, route, range, posture->epoch,
+					       posture->now_ns);
+		pick->rewritten = !nity_coherent(field, posture->epoch);
+		/* A table rolled back may name endpoints that are gone; the fallback set does not. */
+		if (!pick->rewritten &&
+		    !(pick->backend && pick->backend->state == NITY_BACKEND_RETIRED))
+			return;
+	}
+	pick->outcome =
+		nity_pick_fallback(pick, field, control, route, flow_key, posture->now_ns);
+}
+
+static __always_inline int nity_refused(enum nity_counter outcome)
+{
+	return outcome >= NITY_REFUSED_HARD && outcome <= NITY_REFUSED_BOUNDARY;
+}
+
+#endif

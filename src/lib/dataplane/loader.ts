@@ -1,0 +1,382 @@
+// Loads, upgrades and unloads the dataplane. A load is all or nothing: it is
+// built in a temporary pin directory and renamed into place; an upgrade replaces
+// programs through their links, so no connect in between is left untranslated.
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { release } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import type { Knobs } from '../config/knobs.js';
+import { errnoOf, KernelError, NityError, SchemaError, UnsafeError } from '../errors.js';
+import { initialise } from './initialise.js';
+import {
+  BpfLink,
+  BpfMap,
+  BpfObject,
+  BpfProgram,
+  cgroupId,
+  Lock,
+  monotonicNs,
+} from './native.js';
+import { exclusively, isLoaded, linkPin, mapPin, openPlane, privilegeError, requireBpffs } from './pins.js';
+import { describeSchema, mapNames, schemaWord, type MapName } from './plane.js';
+
+const build = new URL('../../../bpf/build/', import.meta.url);
+export const objectPath = fileURLToPath(new URL('nity.bpf.o', build));
+
+/**
+ * The programs, in the order of attaching: those that keep the books before
+ * those that open flows. Detaching goes the other way.
+ */
+export const programNames = [
+  'nity_sock_release',
+  'nity_sockops',
+  'nity_getpeername4',
+  'nity_getpeername6',
+  'nity_connect4',
+  'nity_connect6',
+] as const;
+type ProgramName = (typeof programNames)[number];
+
+/** Entries of the maps whose size may be chosen; missing ones take the contract's default. */
+export interface MapSizes {
+  readonly addresses?: number;
+  readonly routes?: number;
+  readonly slots?: number;
+  readonly backends?: number;
+}
+
+export interface LoadOptions {
+  readonly pinPath: string;
+  /** A directory of the cgroup v2 hierarchy: the programs see the sockets made below it. */
+  readonly cgroup: string;
+  readonly knobs: Knobs;
+  readonly sizes?: MapSizes;
+  readonly object?: string;
+  /** Let the kernel verify everything, and change nothing. */
+  readonly dryRun?: boolean;
+}
+
+export interface ProgramReport {
+  readonly name: string;
+  readonly id: number;
+  readonly tag: string;
+  /** Instructions the verifier walked through: the bound on the cost of a decision. */
+  readonly verifiedInstructions: number;
+}
+
+export interface LoadReport {
+  readonly action: 'loaded' | 'upgraded' | 'unchanged';
+  readonly schema: string;
+  readonly programs: readonly ProgramReport[];
+}
+
+const sized: Readonly<Record<keyof MapSizes, readonly MapName[]>> = {
+  addresses: ['routes'],
+  routes: ['rt_control', 'route_names'],
+  slots: ['slot_table_a', 'slot_table_b', 'fallback'],
+  backends: ['backends', 'backend_live', 'backend_counters'],
+};
+
+/** bpf_set_retval in connect hooks came with 5.18; without it a refusal would be EPERM. */
+function requireKernel(): void {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  if (major > 5 || (major === 5 && minor >= 18)) return;
+  throw new KernelError(
+    `Kernel ${release()} cannot refuse a connect with ECONNREFUSED from a cgroup program.`,
+    'Run a kernel 5.18 or newer.',
+  );
+}
+
+function explainLoad(error: unknown, path: string): unknown {
+  if (error instanceof NityError) return error;
+  const code = errnoOf(error);
+  if (code === 'EPERM' || code === 'EACCES') {
+    // The verifier answers EACCES too, and says so in its log.
+    const log = error instanceof Error && 'log' in error ? String(error.log) : '';
+    if (!log.includes('processed ')) return privilegeError('loading BPF programs', error);
+  }
+  return new KernelError(
+    `The kernel did not load ${path}: ${error instanceof Error ? error.message : String(error)}.`,
+    'Run it again with DEBUG=1 for the log of libbpf and the verifier.',
+    error,
+  );
+}
+
+function openObject(options: LoadOptions): BpfObject {
+  const path = options.object ?? objectPath;
+  try {
+    return new BpfObject(path);
+  } catch (error) {
+    throw explainLoad(error, path);
+  }
+}
+
+function reportPrograms(object: BpfObject): ProgramReport[] {
+  return programNames.map((name) => {
+    const { id, tag, verifiedInstructions } = object.program(name).info();
+    return { name, id, tag, verifiedInstructions };
+  });
+}
+
+function removeTree(path: string): void {
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const child = join(path, entry.name);
+    if (entry.isDirectory()) removeTree(child);
+    else unlinkSync(child);
+  }
+  rmdirSync(path);
+}
+
+/** What a load that was killed half-way left: its links would still run. */
+function removeLeftovers(pinPath: string): void {
+  const prefix = `${basename(pinPath)}.loading-`;
+  const parent = dirname(pinPath);
+  for (const name of readdirSync(parent)) {
+    if (name.startsWith(prefix)) removeTree(join(parent, name));
+  }
+}
+
+function loadFresh(options: LoadOptions): LoadReport {
+  const { pinPath, cgroup, knobs } = options;
+  const object = openObject(options);
+  try {
+    for (const [key, maps] of Object.entries(sized)) {
+      const entries = options.sizes?.[key as keyof MapSizes];
+      if (entries !== undefined) for (const map of maps) object.setMaxEntries(map, entries);
+    }
+    object.load();
+    const report = {
+      action: 'loaded',
+      schema: describeSchema(schemaWord),
+      programs: reportPrograms(object),
+    } as const;
+    if (options.dryRun !== true) {
+      initialise(object.map('field_state').mmap(), knobs);
+      publish(object, pinPath, cgroup);
+    }
+    return report;
+  } catch (error) {
+    throw explainLoad(error, options.object ?? objectPath);
+  } finally {
+    object.close();
+  }
+}
+
+/** Pins maps and links in a temporary directory and renames it into place. */
+function publish(object: BpfObject, pinPath: string, cgroup: string): void {
+  const staging = `${pinPath}.loading-${process.pid}`;
+  mkdirSync(staging, { mode: 0o700 });
+  try {
+    for (const part of ['maps', 'links', 'agent']) mkdirSync(join(staging, part), { mode: 0o700 });
+    for (const map of mapNames) object.map(map).pin(mapPin(staging, map));
+    for (const name of programNames) {
+      const link = object.program(name).attachCgroup(cgroup);
+      link.pin(linkPin(staging, name));
+      link.close();
+    }
+    removeEmpty(pinPath);
+    renameSync(staging, pinPath);
+  } catch (error) {
+    removeTree(staging);
+    throw error;
+  }
+}
+
+/** rename(2) replaces nothing on bpffs; a directory without pins is in nobody's way. */
+function removeEmpty(pinPath: string): void {
+  try {
+    rmdirSync(pinPath);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === 'ENOENT') return;
+    throw new UnsafeError(
+      `${pinPath} exists and holds pins that are not a whole dataplane.`,
+      `Look at it with \`bpftool\`, remove it with \`nity unload --force\`, and load again.`,
+      error,
+    );
+  }
+}
+
+interface Attached {
+  readonly name: ProgramName;
+  readonly link: BpfLink;
+  readonly programId: number;
+}
+
+/** The links that are pinned; a program that an older build did not have is missing. */
+function attachedPrograms(pinPath: string): Attached[] {
+  return programNames.flatMap((name) => {
+    try {
+      const link = BpfLink.open(linkPin(pinPath, name));
+      return [{ name, link, programId: link.info().programId }];
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return [];
+      throw error;
+    }
+  });
+}
+
+function requireSameCgroup(attached: readonly Attached[], options: LoadOptions): void {
+  const wanted = cgroupId(options.cgroup);
+  if (attached.every(({ link }) => link.info().cgroupId === wanted)) return;
+  throw new UnsafeError(
+    `The dataplane at ${options.pinPath} is attached to another cgroup than ${options.cgroup}.`,
+    'Run `nity unload` first, or name the cgroup it is attached to with --cgroup.',
+  );
+}
+
+/** A pinned map may only be reused by programs that were built for its shape. */
+function reuseMaps(object: BpfObject, pinPath: string): void {
+  const built = new Map(object.maps().map((map) => [map.name, map]));
+  for (const name of mapNames) {
+    const pinned = BpfMap.open(mapPin(pinPath, name));
+    const { keySize, valueSize } = pinned.info();
+    const wanted = built.get(name);
+    if (wanted?.keySize !== keySize || wanted.valueSize !== valueSize) {
+      throw new SchemaError(
+        `The pinned map ${name} has another layout than this build's.`,
+        'Run `nity unload`, then `nity load`: connects are served by the cluster in between.',
+      );
+    }
+    object.reuseMap(name, pinned);
+    pinned.close();
+  }
+}
+
+/** Replaces each link's program; if one cannot be, those already replaced are put back. */
+function replacePrograms(object: BpfObject, attached: readonly Attached[]): void {
+  const replaced: Attached[] = [];
+  try {
+    for (const one of attached) {
+      one.link.update(object.program(one.name));
+      replaced.push(one);
+    }
+  } catch (error) {
+    for (const { link, programId } of replaced) link.update(BpfProgram.byId(programId));
+    throw error;
+  }
+}
+
+function upgrade(options: LoadOptions): LoadReport {
+  const { pinPath, cgroup } = options;
+  // Opening the plane refuses another major schema.
+  openPlane(pinPath).close();
+  const attached = attachedPrograms(pinPath);
+  requireSameCgroup(attached, options);
+  // The tags are the kernel's hash of the programs as they run.
+  const tags = attached.map(({ programId }) => BpfProgram.byId(programId).info().tag);
+  const object = openObject(options);
+  try {
+    reuseMaps(object, pinPath);
+    object.load();
+    const programs = reportPrograms(object);
+    const schema = describeSchema(schemaWord);
+    if (programs.length === tags.length && programs.every(({ tag }, i) => tag === tags[i])) {
+      return { action: 'unchanged', schema, programs: runningPrograms(attached) };
+    }
+    if (options.dryRun !== true) {
+      replacePrograms(object, attached);
+      for (const name of programNames) {
+        if (attached.some((one) => one.name === name)) continue;
+        const link = object.program(name).attachCgroup(cgroup);
+        link.pin(linkPin(pinPath, name));
+        link.close();
+      }
+    }
+    return { action: 'upgraded', schema, programs };
+  } catch (error) {
+    throw explainLoad(error, options.object ?? objectPath);
+  } finally {
+    object.close();
+    for (const { link } of attached) link.close();
+  }
+}
+
+function runningPrograms(attached: readonly Attached[]): ProgramReport[] {
+  return attached.map(({ name, programId }) => {
+    const { id, tag, verifiedInstructions } = BpfProgram.byId(programId).info();
+    return { name, id, tag, verifiedInstructions };
+  });
+}
+
+/** Loads the dataplane, or upgrades in place the one that is there. Idempotent. */
+export function load(options: LoadOptions): LoadReport {
+  requireKernel();
+  requireBpffs(options.pinPath);
+  return exclusively(dirname(options.pinPath), () => {
+    removeLeftovers(options.pinPath);
+    return isLoaded(options.pinPath) ? upgrade(options) : loadFresh(options);
+  });
+}
+
+export interface UnloadOptions {
+  readonly pinPath: string;
+  /** Unload under a running agent, and remove what a half-done load left. */
+  readonly force?: boolean;
+  readonly dryRun?: boolean;
+}
+
+export interface UnloadReport {
+  readonly action: 'unloaded' | 'absent';
+  /** Paths of the pins that were, or would be, removed. */
+  readonly removed: readonly string[];
+}
+
+function existing(directory: string, names: readonly string[]): string[] {
+  try {
+    const present = new Set(readdirSync(directory));
+    return names.filter((name) => present.has(name)).map((name) => join(directory, name));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw errnoOf(error) === 'EACCES' ? privilegeError(directory, error) : error;
+  }
+}
+
+function requireNoAgent(pinPath: string): void {
+  try {
+    const lock = Lock.tryAcquire(join(pinPath, 'agent'), 'exclusive');
+    if (lock !== undefined) {
+      lock.release();
+      return;
+    }
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return;
+    throw error;
+  }
+  throw new UnsafeError(
+    `An agent is running on ${pinPath}.`,
+    'Stop it first, or unload under it with --force.',
+  );
+}
+
+/** Removes what `load` pinned and nothing else; connects are then the cluster's again. */
+export function unload({ pinPath, force, dryRun }: UnloadOptions): UnloadReport {
+  requireBpffs(pinPath);
+  return exclusively(dirname(pinPath), () => {
+    // Links first, those that open flows before those that keep the books.
+    const pins = [
+      ...existing(join(pinPath, 'links'), [...programNames].reverse()),
+      ...existing(join(pinPath, 'maps'), mapNames),
+    ];
+    if (pins.length === 0 && existing(dirname(pinPath), [basename(pinPath)]).length === 0) {
+      return { action: 'absent', removed: [] };
+    }
+    if (force !== true) requireNoAgent(pinPath);
+    if (dryRun === true) return { action: 'unloaded', removed: pins };
+    for (const pin of pins) rmSync(pin);
+    for (const part of ['links', 'maps', 'agent', '.']) removeIfEmpty(join(pinPath, part));
+    return { action: 'unloaded', removed: pins };
+  });
+}
+
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    // Something that is not ours is in it: it stays, and so does its directory.
+    if (!['ENOENT', 'ENOTEMPTY'].includes(errnoOf(error) ?? '')) throw error;
+  }
+}
+
+export { monotonicNs };

@@ -1,0 +1,116 @@
+// The pin directory: what is in it, who may change it, and reading it as a plane.
+//
+//   PIN/maps/NAME   PIN/links/NAME   PIN/agent/ (locked by the agent while it lives)
+//
+// The directory itself is the lock of whoever changes the node: shared to read
+// a set of pins, exclusive to write.
+import { existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+import { KernelError, NotLoadedError, PrivilegeError, UnsafeError, errnoOf } from '../errors.js';
+import { BpfMap, fileSystemType, Lock, monotonicNs, type MapHandle } from './native.js';
+import { Plane, type MapName, type MapSource } from './plane.js';
+
+export const defaultPinPath = '/sys/fs/bpf/nity';
+
+export function mapPin(pinPath: string, map: MapName): string {
+  return join(pinPath, 'maps', map);
+}
+
+export function linkPin(pinPath: string, program: string): string {
+  return join(pinPath, 'links', program);
+}
+
+export function isLoaded(pinPath: string): boolean {
+  return existsSync(mapPin(pinPath, 'field_state'));
+}
+
+/** The pin path must be inside a mounted bpffs; its parent tells before it exists. */
+export function requireBpffs(pinPath: string): void {
+  let probe = pinPath;
+  while (!existsSync(probe) && dirname(probe) !== probe) probe = dirname(probe);
+  if (fileSystemType(probe) === 'bpf') return;
+  throw new KernelError(
+    `${pinPath} is not in a BPF file system.`,
+    'Mount one with `mount -t bpf bpf /sys/fs/bpf`, or name another place with --pin-path.',
+  );
+}
+
+export function privilegeError(what: string, cause: unknown): PrivilegeError {
+  const uid = process.getuid?.() ?? 0;
+  return new PrivilegeError(
+    `The kernel refused ${what} to uid ${uid}.`,
+    'Run it with sudo, or give the container CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.',
+    cause,
+  );
+}
+
+class PinnedMaps implements MapSource {
+  readonly kind = 'kernel';
+
+  constructor(private readonly pinPath: string) {}
+
+  map(name: MapName): MapHandle {
+    try {
+      return BpfMap.open(mapPin(this.pinPath, name));
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'ENOENT') throw new NotLoadedError(this.pinPath, error);
+      if (code === 'EPERM' || code === 'EACCES') throw privilegeError(`the map ${name}`, error);
+      throw error;
+    }
+  }
+
+  nowNs(): bigint {
+    return monotonicNs();
+  }
+
+  close(): void {
+    // Each map's descriptor is closed by its own handle.
+  }
+}
+
+/** Opens the dataplane that is pinned at `pinPath`. */
+export function openPlane(pinPath: string): Plane {
+  requireReadable(pinPath);
+  if (!isLoaded(pinPath)) throw new NotLoadedError(pinPath);
+  return new Plane(new PinnedMaps(pinPath));
+}
+
+/** Pins are 0700: without the right to look, "not loaded" would be a guess. */
+function requireReadable(pinPath: string): void {
+  try {
+    statSync(join(pinPath, 'maps'));
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === 'EACCES' || code === 'EPERM') throw privilegeError(pinPath, error);
+  }
+}
+
+/** Runs `change` as the only one who changes this pin path. */
+export function exclusively<T>(path: string, change: () => T): T {
+  const lock = Lock.tryAcquire(path, 'exclusive');
+  if (lock === undefined) {
+    throw new UnsafeError(
+      `Another command is changing the dataplane at ${path}.`,
+      'Wait for it to finish, then run this again.',
+    );
+  }
+  try {
+    return change();
+  } finally {
+    lock.release();
+  }
+}
+
+/** The agent's own lock, which the kernel releases however the agent ends. */
+export function lockAsAgent(pinPath: string): Lock {
+  const lock = Lock.tryAcquire(join(pinPath, 'agent'), 'exclusive');
+  if (lock === undefined) {
+    throw new UnsafeError(
+      `Another agent already runs on ${pinPath}.`,
+      'Stop it first, or give this one another --pin-path.',
+    );
+  }
+  return lock;
+}

@@ -1,0 +1,330 @@
+// Writes the field into the kernel: the order of its writes is the contract
+// (RFC 0003), so that at every instant, wherever the agent dies, held_epoch
+// names a complete table.
+import { Gear, BackendState, None, AdmissionMode } from './abi.js';
+import { addressKey, Book, freshControl, tableSize, tileOwners, type RouteEntry } from './book.js';
+import { fillFallback } from './fallback-set.js';
+import { ipv4ToNumber } from './ipv4.js';
+import { codecs, noRange, otherTable, rangeWord, tableOf, type Plane } from './plane.js';
+import { endpointId, type Route, type RouteSet, type VirtualAddress } from '../routes/route-set.js';
+import { InputError } from '../errors.js';
+
+/** Past this, no decision that started before a table was rewritten can still be under way. */
+const graceNs = 2_000_000_000n;
+
+const tcp = 6;
+
+export type ProjectionOutcome =
+  | { readonly kind: 'projected'; readonly epoch: bigint; readonly slotsWritten: number }
+  /** Nothing differs from what the active table says. */
+  | { readonly kind: 'unchanged'; readonly epoch: bigint }
+  /** Another flipped since the last look; the field was taken over from there. */
+  | { readonly kind: 'followed'; readonly epoch: bigint };
+
+export interface ProjectorOptions {
+  /** Fewest slots of a route; a power of two. */
+  readonly slotsPerRoute: number;
+  readonly defaultGear: 'single' | 'twin';
+}
+
+function routeKey({ vip, port }: VirtualAddress): Uint8Array {
+  return codecs.routeKey.encode({ vip: ipv4ToNumber(vip), port, protocol: tcp });
+}
+
+export class Projector {
+  readonly book: Book;
+  private epoch: bigint;
+  private mustWrite = true;
+  /** Addresses that are dialled only once the table that serves them is in force. */
+  private readonly unpublished = new Map<string, { address: VirtualAddress; route: RouteEntry }>();
+
+  constructor(
+    private readonly plane: Plane,
+    private readonly options: ProjectorOptions,
+  ) {
+    this.epoch = plane.word('epoch');
+    this.book = new Book(plane);
+    this.book.adopt(tableOf(this.epoch));
+  }
+
+  /** Confirms the epoch in force, then says that the agent lives: in this order. */
+  heartbeat(): void {
+    this.plane.setWord('heldEpoch', this.plane.word('epoch'));
+    this.plane.setWord('lastAgentSeenNs', this.plane.nowNs());
+  }
+
+  /** Whether someone else flipped since; if so, what is in force becomes the current field. */
+  follow(): boolean {
+    const epoch = this.plane.word('epoch');
+    if (epoch === this.epoch) return false;
+    this.epoch = epoch;
+    this.book.follow(tableOf(epoch));
+    this.mustWrite = true;
+    return true;
+  }
+
+  /** Throws before anything is written if the maps are too small for `routes`. */
+  private requireRoom(routes: RouteSet): void {
+    const addresses = routes.reduce((sum, route) => sum + route.addresses.length, 0);
+    const backends = routes.reduce((sum, route) => sum + route.backends.length, 0);
+    const known = [...this.book.routes.values()];
+    const retiring = this.book.retired.length + known.reduce((sum, r) => sum + r.backends.size, 0);
+    const wants: readonly (readonly [string, number, number, string])[] = [
+      ['addresses', addresses, this.plane.routes.info().maxEntries, '--max-addresses'],
+      ['routes', routes.length, this.plane.rtControl.length - 1, '--max-routes'],
+      ['backends', backends, this.book.backendIndexes.room + retiring, '--max-backends'],
+      ['slots', this.slotsNeeded(routes), this.plane.slotTables[0].length, '--max-slots'],
+    ];
+    for (const [what, needed, room, flag] of wants) {
+      if (needed <= room) continue;
+      throw new InputError(
+        `${needed} ${what} are to be served, but the dataplane has room for ${room}.`,
+        `Serve fewer, or run \`nity unload\` and \`nity load ${flag} ${needed}\`.`,
+      );
+    }
+  }
+
+  private slotsNeeded(routes: RouteSet): number {
+    return routes.reduce(
+      (sum, { backends }) => sum + tableSize(backends.length, this.options.slotsPerRoute),
+      0,
+    );
+  }
+
+  /**
+   * Makes the book agree with what is to be served: indices, endpoints, fallback
+   * sets and controls. Slots follow with setOwners() and project().
+   */
+  reconcile(routes: RouteSet): void {
+    this.requireRoom(routes);
+    const wanted = new Map(routes.map((route) => [route.name, route]));
+    for (const entry of this.book.routes.values()) {
+      if (!wanted.has(entry.name)) this.withdraw(entry);
+    }
+    for (const route of routes) {
+      const known = this.book.routes.get(route.name);
+      const entry = known ?? this.openRoute(route);
+      entry.removed = false;
+      this.reconcileBackends(entry, route);
+      this.reconcileAddresses(entry, route);
+      this.plane.rtControl.write(entry.index, {
+        gear: route.gear === 'auto' ? Gear[this.options.defaultGear] : Gear[route.gear],
+        affinitySeconds: route.affinity.kind === 'clientIP' ? route.affinity.timeoutSeconds : 0,
+      });
+    }
+  }
+
+  private openRoute(route: Route): RouteEntry {
+    const entry = this.book.open(route, this.plane.nowNs());
+    this.plane.rtControl.write(entry.index, { ...freshControl, slotRange: [0n, 0n] });
+    this.plane.routeNames.write(entry.index, { name: route.name });
+    return entry;
+  }
+
+  private withdraw(entry: RouteEntry): void {
+    if (entry.removed) return;
+    for (const address of entry.addresses.values()) this.unpublish(entry, address);
+    for (const endpoint of [...entry.backends.keys()]) this.retire(entry, endpoint);
+    this.fillFallback(entry);
+    entry.owners = new Uint32Array(0);
+    entry.version++;
+    entry.removed = true;
+  }
+
+  private unpublish(entry: RouteEntry, address: VirtualAddress): void {
+    const key = addressKey(address);
+    entry.addresses.delete(key);
+    if (!this.unpublished.delete(key)) this.plane.routes.delete(routeKey(address));
+  }
+
+  private reconcileAddresses(entry: RouteEntry, route: Route): void {
+    const wanted = new Map(route.addresses.map((address) => [addressKey(address), address]));
+    for (const [key, address] of entry.addresses) {
+      if (!wanted.has(key)) this.unpublish(entry, address);
+    }
+    for (const [key, address] of wanted) {
+      if (entry.addresses.has(key)) continue;
+      entry.addresses.set(key, address);
+      this.unpublished.set(key, { address, route: entry });
+    }
+  }
+
+  private reconcileBackends(entry: RouteEntry, route: Route): void {
+    const wanted = new Map(route.backends.map((endpoint) => [endpointId(endpoint), endpoint]));
+    let changed = entry.fallback.size === 0 && wanted.size > 0;
+    for (const id of [...entry.backends.keys()]) {
+      if (wanted.has(id)) continue;
+      this.retire(entry, id);
+      changed = true;
+    }
+    for (const [id, endpoint] of wanted) {
+      if (entry.backends.has(id)) continue;
+      const index = this.book.backendIndexes.allocate(this.plane.nowNs());
+      const generation = this.plane.backends.get(index, 'generation') + 1;
+      // Still FREE while it is written: no table names it yet, and none may trust half of it.
+      this.plane.backends.clear(index);
+      this.plane.backendLive.clear(index);
+      this.plane.backendCounters.clear(index);
+      this.plane.backends.write(index, {
+        address: ipv4ToNumber(endpoint.address),
+        port: endpoint.port,
+        route: entry.index,
+        generation,
+      });
+      this.plane.backends.write(index, { state: BackendState.healthy });
+      entry.backends.set(id, { index, endpoint });
+      changed = true;
+    }
+    if (changed) this.fillFallback(entry);
+  }
+
+  /** The kernel passes over a retired backend from now on; its index waits for the tables. */
+  private retire(entry: RouteEntry, id: string): void {
+    const backend = entry.backends.get(id);
+    if (backend === undefined) return;
+    entry.backends.delete(id);
+    this.plane.backends.write(backend.index, {
+      state: BackendState.retired,
+      retiredNs: this.plane.nowNs(),
+    });
+    this.book.retired.push({ index: backend.index, route: entry, version: entry.version + 1 });
+  }
+
+  /** In place, an entry at a time: each old and each new owner is one of the route's. */
+  private fillFallback(entry: RouteEntry): void {
+    const ids = [...entry.backends.keys()];
+    const indexes = [...entry.backends.values()].map(({ index }) => index);
+    const size = ids.length === 0 ? 0 : tableSize(ids.length, this.options.slotsPerRoute);
+    const before = entry.fallback;
+    if (size !== before.size) entry.fallback = size === 0 ? noRange : this.book.fallback.allocate(size);
+    const { base } = entry.fallback;
+    fillFallback(ids, size).forEach((position, slot) => {
+      this.plane.fallback[base + slot] = indexes[position] ?? None.none;
+    });
+    this.plane.rtControl.write(entry.index, { fallbackRange: rangeWord(entry.fallback) });
+    if (size !== before.size) this.book.fallback.release(before);
+  }
+
+  /** The ring that this route is to have: the owner of each slot, empty for no backends. */
+  setOwners(entry: RouteEntry, owners: Uint32Array): void {
+    const same =
+      owners.length === entry.owners.length && owners.every((owner, i) => owner === entry.owners[i]);
+    if (same) return;
+    entry.owners = owners;
+    entry.version++;
+  }
+
+  /** A ring of the size this route needs now, with its present owners repeated over it. */
+  ring(entry: RouteEntry): Uint32Array {
+    if (entry.backends.size === 0) return new Uint32Array(0);
+    const size = Math.max(
+      entry.owners.length,
+      tableSize(entry.backends.size, this.options.slotsPerRoute),
+    );
+    return entry.owners.length === size ? entry.owners.slice() : tileOwners(entry.owners, size);
+  }
+
+  setBackendState(index: number, state: 'healthy' | 'degraded' | 'isolated'): void {
+    const code = BackendState[state];
+    if (this.plane.backends.get(index, 'state') !== code) this.plane.backends.write(index, { state: code });
+  }
+
+  setAdmission(entry: RouteEntry, mode: keyof typeof AdmissionMode): void {
+    this.plane.rtControl.write(entry.index, { admissionMode: AdmissionMode[mode] });
+  }
+
+  /**
+   * Heartbeat, write the inactive table whole, flip. Call it while holding the
+   * pin path's lock, so that an operator's flip and this one do not cross.
+   */
+  project(): ProjectionOutcome {
+    if (this.follow()) {
+      this.heartbeat();
+      return { kind: 'followed', epoch: this.epoch };
+    }
+    this.heartbeat();
+    const active = tableOf(this.epoch);
+    const inactive = otherTable(active);
+    const entries = [...this.book.routes.values()];
+    const moved = entries.some(({ tables, version }) => tables[active].version !== version);
+    if (!moved && !this.mustWrite) return { kind: 'unchanged', epoch: this.epoch };
+
+    this.plane.setTableEpoch(inactive, 0n);
+    let slotsWritten = 0;
+    for (const entry of entries) {
+      if (entry.tables[inactive].version === entry.version) continue;
+      slotsWritten += this.writeTable(entry, inactive);
+    }
+    const next = this.epoch + 1n;
+    this.plane.setTableEpoch(inactive, next);
+    if (!this.plane.flipEpoch(this.epoch, next)) {
+      this.follow();
+      return { kind: 'followed', epoch: this.epoch };
+    }
+    this.epoch = next;
+    this.mustWrite = false;
+    this.publish();
+    this.forget();
+    return { kind: 'projected', epoch: next, slotsWritten };
+  }
+
+  private writeTable(entry: RouteEntry, table: 0 | 1): number {
+    const copy = entry.tables[table];
+    if (copy.range.size !== entry.owners.length) {
+      this.book.slots[table].release(copy.range);
+      copy.range =
+        entry.owners.length === 0 ? noRange : this.book.slots[table].allocate(entry.owners.length);
+      const ranges = this.plane.rtControl.get(entry.index, 'slotRange');
+      ranges[table] = rangeWord(copy.range);
+      this.plane.rtControl.write(entry.index, { slotRange: ranges });
+    }
+    this.plane.slotTables[table].set(entry.owners, copy.range.base);
+    this.writeShares(entry, table);
+    copy.version = entry.version;
+    return entry.owners.length;
+  }
+
+  /** How many slots each backend owns in this table: what the twin gear divides by. */
+  private writeShares(entry: RouteEntry, table: 0 | 1): void {
+    const shares = new Map<number, number>();
+    for (const { index } of entry.backends.values()) shares.set(index, 0);
+    for (const owner of entry.owners) shares.set(owner, (shares.get(owner) ?? 0) + 1);
+    for (const [index, share] of shares) {
+      const slots = this.plane.backends.get(index, 'slots');
+      slots[table] = share;
+      this.plane.backends.write(index, { slots });
+    }
+  }
+
+  private publish(): void {
+    for (const { address, route } of this.unpublished.values()) {
+      const value = new Uint8Array(4);
+      new DataView(value.buffer).setUint32(0, route.index, true);
+      this.plane.routes.update(routeKey(address), value);
+    }
+    this.unpublished.clear();
+  }
+
+  /** Gives back what both tables have forgotten; indices come back after the grace time. */
+  private forget(): void {
+    const reusableAtNs = this.plane.nowNs() + graceNs;
+    const forgotten = ({ tables }: RouteEntry, version: number) =>
+      tables.every((copy) => copy.version >= version);
+    const still = this.book.retired.splice(0).filter(({ index, route, version }) => {
+      if (!forgotten(route, version)) return true;
+      const { generation } = this.plane.backends.read(index);
+      this.plane.backends.clear(index);
+      this.plane.backends.write(index, { generation });
+      this.book.backendIndexes.release(index, reusableAtNs);
+      return false;
+    });
+    this.book.retired.push(...still);
+    for (const entry of this.book.routes.values()) {
+      if (!entry.removed || !forgotten(entry, entry.version)) continue;
+      this.plane.rtControl.clear(entry.index);
+      this.plane.routeNames.clear(entry.index);
+      this.book.routes.delete(entry.name);
+      this.book.routeIndexes.release(entry.index, reusableAtNs);
+    }
+  }
+}

@@ -1,0 +1,82 @@
+// What can go wrong, as values: a stable code, an exit code, one sentence of what
+// happened and one of what to do. Any room of lib may throw them; cli shows them.
+
+/** 1 found wrong, 2 usage or input, 3 privilege or kernel, 4 not loaded or schema, 5 unsafe. */
+export type FailureExitCode = 1 | 2 | 3 | 4 | 5;
+
+export class NityError extends Error {
+  constructor(
+    readonly code: string,
+    readonly exitCode: FailureExitCode,
+    whatHappened: string,
+    /** What to do about it, as a sentence. */
+    readonly hint: string,
+    cause?: unknown,
+  ) {
+    super(whatHappened, cause === undefined ? undefined : { cause });
+    this.name = new.target.name;
+  }
+}
+
+/** A check, replay or simulation found something wrong. */
+export class FoundWrongError extends NityError {
+  constructor(whatHappened: string, hint: string, cause?: unknown) {
+    super('FOUND_WRONG', 1, whatHappened, hint, cause);
+  }
+}
+
+/** The words of a command or the contents of an input file are wrong; nothing was changed. */
+export class UsageError extends NityError {
+  constructor(whatHappened: string, hint: string, cause?: unknown) {
+    super('BAD_USAGE', 2, whatHappened, hint, cause);
+  }
+}
+
+export class InputError extends NityError {
+  constructor(whatHappened: string, hint: string, cause?: unknown) {
+    super('BAD_INPUT', 2, whatHappened, hint, cause);
+  }
+}
+
+export class PrivilegeError extends NityError {
+  constructor(whatHappened: string, hint: string, cause?: unknown) {
+    super('NO_PRIVILEGE', 3, whatHappened, hint, cause);
+  }
+}
+
+export class KernelError extends NityError {
+  constructor(whatHappened: string, hint: string, cause?: unknown) {
+    super('KERNEL', 3, whatHappened, hint, cause);
+  }
+}
+
+export class NotLoadedError extends NityError {
+  constructor(pinPath: string, cause?: unknown) {
+    super(
+      'NOT_LOADED',
+      4,
+      `No dataplane is loaded at ${pinPath}.`,
+      'Load it with `nity load`, or name its place with --pin-path.',
+      cause,
+    );
+  }
+}
+
+export class SchemaError extends NityError {
+  constructor(whatHappened: string, hint: string) {
+    super('WRONG_SCHEMA', 4, whatHappened, hint);
+  }
+}
+
+/** Refused because it could hurt traffic; the hint says how to force it, if it can be. */
+export class UnsafeError extends NityError {
+  constructor(whatHappened: string, hint: string, cause?: unknown) {
+    super('UNSAFE', 5, whatHappened, hint, cause);
+  }
+}
+
+/** errno's name, as Node and the addon put it on an Error; undefined for anything else. */
+export function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
