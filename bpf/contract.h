@@ -26,6 +26,8 @@ enum nity_limit {
 	NITY_MAX_ADDRESSES = 32768,
 	NITY_MAX_ROUTES = 16384,
 	NITY_MAX_SLOTS = 1048576,
+	/* Also the fewest slots a route may have, so that its range is whole pages. */
+	NITY_SLOTS_PER_PAGE = 64,
 	NITY_MAX_BACKENDS = 131072,
 	NITY_MAX_CONNTRACK = 65536,
 	NITY_MAX_AFFINITY = 65536,
@@ -191,6 +193,14 @@ struct nity_rt_control {
 	__u64 reserved[2];
 };
 
+/*
+ * slot_table_a, slot_table_b and fallback: who owns each slot, by backend index.
+ * Paged, because the kernel rounds an array's elements up to 8 bytes.
+ */
+struct nity_slot_page {
+	__u32 owner[NITY_SLOTS_PER_PAGE];
+};
+
 /* route_names: so that a person can read the maps with no agent alive. */
 struct nity_route_name {
 	char name[NITY_ROUTE_NAME_BYTES];
@@ -310,6 +320,9 @@ struct nity_event {
 	__u8 zero[7];
 };
 
+#ifdef __cplusplus
+#define _Static_assert static_assert
+#endif
 #define NITY_ASSERT_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed size")
 #define NITY_ASSERT_AT(type, field, offset)                                                        \
 	_Static_assert(__builtin_offsetof(type, field) == (offset), #type "." #field " moved")
@@ -324,6 +337,7 @@ NITY_ASSERT_AT(struct nity_field_state, table_epoch, 64);
 NITY_ASSERT_SIZE(struct nity_rt_control, 128);
 NITY_ASSERT_AT(struct nity_rt_control, override_word, 24);
 NITY_ASSERT_AT(struct nity_rt_control, bucket_ns, 64);
+NITY_ASSERT_SIZE(struct nity_slot_page, 256);
 NITY_ASSERT_SIZE(struct nity_route_name, 160);
 NITY_ASSERT_SIZE(struct nity_backend, 32);
 NITY_ASSERT_SIZE(struct nity_backend_live, 64);

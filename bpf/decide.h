@@ -4,8 +4,8 @@
  * and no map, so the same lines are compiled into the kernel programs, into
  * the model and into the fuzzer.
  *
- * The plane that includes it says where the field lives, by defining the four
- * nity_*_at() functions below; each returns NULL out of bounds. O(1): no loop
+ * The plane that includes it says where the field lives, by defining the
+ * functions declared first below; an index out of bounds yields NULL. O(1): no loop
  * over backends, at most NITY_DRAWS draws.
  */
 #ifndef NITY_DECIDE_H
@@ -24,6 +24,13 @@ static __always_inline __u32 *nity_slot_at(__u32 table, __u32 slot);
 static __always_inline __u32 *nity_fallback_at(__u32 slot);
 static __always_inline struct nity_backend *nity_backend_at(__u32 backend);
 static __always_inline struct nity_backend_live *nity_live_at(__u32 backend);
+
+/*
+ * The plane also names the flow, by a key that is the same whenever the same
+ * flow dials again. It is asked for only where it decides, for it costs calls.
+ */
+struct nity_dial;
+static __always_inline __u64 nity_flow_key(struct nity_dial *dial, __u32 route);
 
 /* A word that another CPU or the agent may be writing: one load or store, whole. */
 #define nity_read(word) (*(const volatile __typeof__(word) *)&(word))
@@ -340,17 +347,18 @@ static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_f
 static __always_inline enum nity_counter nity_pick_fallback(struct nity_pick *pick,
 							    const struct nity_field_state *field,
 							    const struct nity_rt_control *control,
-							    __u32 route, __u64 flow_key,
-							    __u64 now_ns)
+							    struct nity_dial *dial,
+							    __u32 route, __u64 now_ns)
 {
 	__u64 range = nity_read(control->fallback_range);
 	__u32 size = nity_range_size(range);
-	__u32 hash = nity_mix(flow_key);
+	__u32 hash;
 	struct nity_pick first = { 0 };
 	enum nity_counter drawn;
 
 	if (!size)
 		return NITY_REFUSED_NO_BACKENDS;
+	hash = nity_mix(nity_flow_key(dial, route));
 #pragma GCC unroll 3
 	for (int i = 0; i < NITY_DRAWS; i++) {
 		__u32 slot = nity_range_base(range) + ((hash + i) & (size - 1));
@@ -427,8 +435,8 @@ static __always_inline enum nity_counter nity_pick_gear(struct nity_pick *pick,
  */
 static __always_inline void nity_pick(struct nity_pick *pick, const struct nity_field_state *field,
 				      struct nity_rt_control *control,
-				      const struct nity_posture *posture, __u32 route,
-				      __u64 flow_key)
+				      const struct nity_posture *posture,
+				      struct nity_dial *dial, __u32 route)
 {
 	__u64 range = posture->epoch & 1 ? nity_read(control->slot_range[1]) :
 					   nity_read(control->slot_range[0]);
@@ -443,7 +451,7 @@ static __always_inline void nity_pick(struct nity_pick *pick, const struct nity_
 			return;
 	}
 	pick->outcome =
-		nity_pick_fallback(pick, field, control, route, flow_key, posture->now_ns);
+		nity_pick_fallback(pick, field, control, dial, route, posture->now_ns);
 }
 
 static __always_inline int nity_refused(enum nity_counter outcome)

@@ -59,9 +59,9 @@ struct {
 } events SEC(".maps");
 
 NITY_MMAP_ARRAY(field_state, struct nity_field_state, 1);
-NITY_MMAP_ARRAY(slot_table_a, __u32, NITY_MAX_SLOTS);
-NITY_MMAP_ARRAY(slot_table_b, __u32, NITY_MAX_SLOTS);
-NITY_MMAP_ARRAY(fallback, __u32, NITY_MAX_SLOTS);
+NITY_MMAP_ARRAY(slot_table_a, struct nity_slot_page, NITY_MAX_SLOTS / NITY_SLOTS_PER_PAGE);
+NITY_MMAP_ARRAY(slot_table_b, struct nity_slot_page, NITY_MAX_SLOTS / NITY_SLOTS_PER_PAGE);
+NITY_MMAP_ARRAY(fallback, struct nity_slot_page, NITY_MAX_SLOTS / NITY_SLOTS_PER_PAGE);
 NITY_MMAP_ARRAY(rt_control, struct nity_rt_control, NITY_MAX_ROUTES);
 NITY_MMAP_ARRAY(route_names, struct nity_route_name, NITY_MAX_ROUTES);
 NITY_MMAP_ARRAY(backends, struct nity_backend, NITY_MAX_BACKENDS);

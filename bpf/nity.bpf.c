@@ -16,16 +16,25 @@
 #define NITY_CONTINUE 1
 #define NITY_REFUSE 0
 
+static __always_inline __u32 *owner_in(struct nity_slot_page *page, __u32 slot)
+{
+	return page ? &page->owner[slot % NITY_SLOTS_PER_PAGE] : 0;
+}
+
 static __always_inline __u32 *nity_slot_at(__u32 table, __u32 slot)
 {
+	__u32 page = slot / NITY_SLOTS_PER_PAGE;
+
 	if (table)
-		return bpf_map_lookup_elem(&slot_table_b, &slot);
-	return bpf_map_lookup_elem(&slot_table_a, &slot);
+		return owner_in(bpf_map_lookup_elem(&slot_table_b, &page), slot);
+	return owner_in(bpf_map_lookup_elem(&slot_table_a, &page), slot);
 }
 
 static __always_inline __u32 *nity_fallback_at(__u32 slot)
 {
-	return bpf_map_lookup_elem(&fallback, &slot);
+	__u32 page = slot / NITY_SLOTS_PER_PAGE;
+
+	return owner_in(bpf_map_lookup_elem(&fallback, &page), slot);
 }
 
 static __always_inline struct nity_backend *nity_backend_at(__u32 backend)
@@ -87,58 +96,46 @@ static __always_inline void release_flow(struct nity_flow *flow)
 		count(end);
 }
 
-/*
- * Who the client's flow is. A source that the client bound itself outlives the
- * socket (NFS reconnects from its reserved port and must meet its old server);
- * otherwise the socket is the flow.
- */
-struct nity_client {
-	__u64 netns_cookie;
-	__u64 socket_cookie;
-	__be32 source;
+/* One connect() to an address that is ours. */
+struct nity_dial {
+	struct bpf_sock_addr *ctx;
+	struct nity_route_key address;
+	/* What the client bound itself before it dialled; 0 for nothing. */
 	__be16 source_port;
 };
 
-static __always_inline void identify(struct nity_client *client, struct bpf_sock_addr *ctx)
+/*
+ * A source that the client bound itself outlives the socket (NFS reconnects from
+ * its reserved port and must meet its old server); otherwise the socket is the
+ * flow.
+ */
+static __always_inline __u64 nity_flow_key(struct nity_dial *dial, __u32 route)
 {
-	client->source = ctx->sk->src_ip4;
-	client->source_port = bpf_htons(ctx->sk->src_port);
-	client->netns_cookie = bpf_get_netns_cookie(ctx);
-	client->socket_cookie = bpf_get_socket_cookie(ctx);
+	__u64 own = dial->source_port ? (__u64)dial->ctx->sk->src_ip4 << 16 | dial->source_port :
+					bpf_get_socket_cookie(dial->ctx);
+
+	return nity_mix(bpf_get_netns_cookie(dial->ctx) ^ (__u64)route << 32) ^ own;
 }
 
-static __always_inline __u64 flow_key(const struct nity_client *client, __u32 route)
-{
-	__u64 own = client->source_port ?
-			    (__u64)client->source << 16 | client->source_port :
-			    client->socket_cookie;
-
-	return nity_mix(client->netns_cookie ^ (__u64)route << 32) ^ own;
-}
-
-static __always_inline void conntrack_key(struct nity_conntrack_key *key,
-					  const struct nity_client *client,
-					  const struct nity_route_key *dialled)
+static __always_inline void conntrack_key(struct nity_conntrack_key *key, struct nity_dial *dial)
 {
 	__builtin_memset(key, 0, sizeof(*key));
-	key->netns_cookie = client->netns_cookie;
-	key->source = client->source;
-	key->vip = dialled->vip;
-	key->source_port = client->source_port;
-	key->vip_port = dialled->port;
-	key->protocol = dialled->protocol;
+	key->netns_cookie = bpf_get_netns_cookie(dial->ctx);
+	key->source = dial->ctx->sk->src_ip4;
+	key->vip = dial->address.vip;
+	key->source_port = dial->source_port;
+	key->vip_port = dial->address.port;
+	key->protocol = dial->address.protocol;
 }
 
 /* Step 4: affinity, then conntrack. */
 static __always_inline enum nity_counter recall(struct nity_pick *pick,
 						const struct nity_field_state *field,
 						const struct nity_rt_control *control,
-						const struct nity_client *client,
-						const struct nity_route_key *dialled, __u32 route,
-						__u64 now_ns)
+						struct nity_dial *dial, __u32 route, __u64 now_ns)
 {
 	if (control->affinity_seconds) {
-		struct nity_affinity_key key = { .netns_cookie = client->netns_cookie,
+		struct nity_affinity_key key = { .netns_cookie = bpf_get_netns_cookie(dial->ctx),
 						 .route = route };
 		struct nity_affinity *known = bpf_map_lookup_elem(&affinity, &key);
 
@@ -146,11 +143,11 @@ static __always_inline enum nity_counter recall(struct nity_pick *pick,
 		    nity_recall(pick, field, route, known->backend, known->generation, now_ns))
 			return NITY_PICKED_AFFINITY;
 	}
-	if (client->source_port) {
+	if (dial->source_port) {
 		struct nity_conntrack_key key;
 		struct nity_conntrack *known;
 
-		conntrack_key(&key, client, dialled);
+		conntrack_key(&key, dial);
 		known = bpf_map_lookup_elem(&conntrack, &key);
 		if (known &&
 		    nity_recall(pick, field, route, known->backend, known->generation, now_ns))
@@ -163,15 +160,13 @@ static __always_inline enum nity_counter recall(struct nity_pick *pick,
 
 /* Step 8, the memories that outlive the socket. Nothing is written that is already equal. */
 static __always_inline void remember(const struct nity_pick *pick,
-				     const struct nity_rt_control *control,
-				     const struct nity_client *client,
-				     const struct nity_route_key *dialled, __u32 route,
-				     const struct nity_posture *posture)
+				     const struct nity_rt_control *control, struct nity_dial *dial,
+				     __u32 route, const struct nity_posture *posture)
 {
 	__u64 now_ns = posture->now_ns;
 
 	if (control->affinity_seconds) {
-		struct nity_affinity_key key = { .netns_cookie = client->netns_cookie,
+		struct nity_affinity_key key = { .netns_cookie = bpf_get_netns_cookie(dial->ctx),
 						 .route = route };
 		struct nity_affinity fresh = {
 			.backend = pick->index,
@@ -186,7 +181,7 @@ static __always_inline void remember(const struct nity_pick *pick,
 		    known->expires_ns + NITY_SECOND_NS < fresh.expires_ns)
 			bpf_map_update_elem(&affinity, &key, &fresh, BPF_ANY);
 	}
-	if (client->source_port) {
+	if (dial->source_port) {
 		struct nity_conntrack_key key;
 		struct nity_conntrack fresh = {
 			.backend = pick->index,
@@ -196,7 +191,7 @@ static __always_inline void remember(const struct nity_pick *pick,
 		};
 		struct nity_conntrack *known;
 
-		conntrack_key(&key, client, dialled);
+		conntrack_key(&key, dial);
 		known = bpf_map_lookup_elem(&conntrack, &key);
 		if (!known || known->backend != fresh.backend ||
 		    known->generation != fresh.generation ||
@@ -206,18 +201,17 @@ static __always_inline void remember(const struct nity_pick *pick,
 }
 
 /* The socket's own memory. It exists from here until the socket is freed. */
-static __always_inline struct nity_flow *track(struct bpf_sock_addr *ctx,
-					       const struct nity_route_key *dialled,
+static __always_inline struct nity_flow *track(struct nity_dial *dial,
 					       const struct nity_pick *pick, __u32 route,
 					       const struct nity_posture *posture)
 {
 	struct nity_flow *flow =
-		bpf_sk_storage_get(&sk_flow, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		bpf_sk_storage_get(&sk_flow, dial->ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (!flow)
 		return 0;
-	flow->vip = dialled->vip;
-	flow->vip_port = dialled->port;
+	flow->vip = dial->address.vip;
+	flow->vip_port = dial->address.port;
 	flow->address = pick->backend->address;
 	flow->port = pick->backend->port;
 	flow->route = route;
@@ -229,8 +223,7 @@ static __always_inline struct nity_flow *track(struct bpf_sock_addr *ctx,
 	return flow;
 }
 
-static __always_inline void sample(struct bpf_sock_addr *ctx, const struct nity_route_key *dialled,
-				   const struct nity_pick *pick,
+static __always_inline void sample(struct nity_dial *dial, const struct nity_pick *pick,
 				   const struct nity_posture *posture, __u32 route, __u64 turn)
 {
 	struct nity_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
@@ -241,15 +234,15 @@ static __always_inline void sample(struct bpf_sock_addr *ctx, const struct nity_
 	}
 	__builtin_memset(event, 0, sizeof(*event));
 	event->time_ns = posture->now_ns;
-	event->socket_cookie = bpf_get_socket_cookie(ctx);
-	event->netns_cookie = bpf_get_netns_cookie(ctx);
+	event->socket_cookie = bpf_get_socket_cookie(dial->ctx);
+	event->netns_cookie = bpf_get_netns_cookie(dial->ctx);
 	event->epoch = posture->epoch;
 	event->route = route;
 	event->backend = pick->index;
 	event->slot = pick->slot;
 	event->turn = turn;
-	event->vip = dialled->vip;
-	event->vip_port = dialled->port;
+	event->vip = dial->address.vip;
+	event->vip_port = dial->address.port;
 	event->outcome = pick->outcome;
 	event->failsafe_mode = posture->failsafe_mode;
 	event->admission_mode = posture->admission_mode;
@@ -272,54 +265,53 @@ static __always_inline void note(const struct nity_posture *posture, const struc
 
 /* Steps 2 to 7 for a dialled address that is ours. */
 static __always_inline void decide(struct nity_pick *pick, struct nity_posture *posture,
-				   const struct nity_client *client,
 				   const struct nity_field_state *field,
-				   struct nity_rt_control *control,
-				   const struct nity_route_key *dialled, __u32 route)
+				   struct nity_rt_control *control, struct nity_dial *dial,
+				   __u32 route)
 {
 	nity_posture(posture, field, control, bpf_ktime_get_ns());
 	pick->outcome = nity_admit(control, posture);
 	if (pick->outcome != NITY_COUNTERS)
 		return;
-	pick->outcome = recall(pick, field, control, client, dialled, route, posture->now_ns);
+	pick->outcome = recall(pick, field, control, dial, route, posture->now_ns);
 	if (pick->outcome != NITY_COUNTERS)
 		return;
-	nity_pick(pick, field, control, posture, route, flow_key(client, route));
+	nity_pick(pick, field, control, posture, dial, route);
 }
 
 /* Returns the decision; on a pick, *backend says where to rewrite to. */
-static __always_inline int serve(struct bpf_sock_addr *ctx, const struct nity_route_key *dialled,
-				 __u32 route, struct nity_backend **backend)
+static __always_inline int serve(struct nity_dial *dial, __u32 route,
+				 struct nity_backend **backend)
 {
 	struct nity_field_state *field = field_at();
 	struct nity_rt_control *control = bpf_map_lookup_elem(&rt_control, &route);
 	struct nity_backend_counters *backend_count;
+	struct bpf_sock *sk = dial->ctx->sk;
 	struct nity_posture posture = { 0 };
-	struct nity_client client;
 	struct nity_pick pick = { 0 };
 	struct nity_flow *earlier;
 	__u64 turn;
 
-	if (!field || !control || !ctx->sk) {
+	if (!field || !control || !sk) {
 		count(NITY_REFUSED_INCOMPLETE);
 		bpf_set_retval(-ECONNREFUSED);
 		return NITY_REFUSE;
 	}
-	identify(&client, ctx);
+	dial->source_port = bpf_htons(sk->src_port);
 
 	/* A connect retried on the same socket: its last flow is over. */
-	earlier = bpf_sk_storage_get(&sk_flow, ctx->sk, 0, 0);
+	earlier = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
 	if (earlier)
 		release_flow(earlier);
 
-	decide(&pick, &posture, &client, field, control, dialled, route);
+	decide(&pick, &posture, field, control, dial, route);
 	count(pick.outcome);
 	note(&posture, &pick);
 
 	if (nity_refused(pick.outcome) || !pick.backend || !pick.live) {
 		turn = __sync_fetch_and_add(&control->refused, 1);
 		if (!(turn & field->sample_mask))
-			sample(ctx, dialled, &pick, &posture, route, turn);
+			sample(dial, &pick, &posture, route, turn);
 		bpf_set_retval(-ECONNREFUSED);
 		return NITY_REFUSE;
 	}
@@ -328,11 +320,11 @@ static __always_inline int serve(struct bpf_sock_addr *ctx, const struct nity_ro
 	backend_count = bpf_map_lookup_elem(&backend_counters, &pick.index);
 	if (backend_count)
 		nity_add(&backend_count->picks, 1);
-	if (!track(ctx, dialled, &pick, route, &posture))
+	if (!track(dial, &pick, route, &posture))
 		count(NITY_NOTED_UNTRACKED);
-	remember(&pick, control, &client, dialled, route, &posture);
+	remember(&pick, control, dial, route, &posture);
 	if (!(turn & field->sample_mask))
-		sample(ctx, dialled, &pick, &posture, route, turn);
+		sample(dial, &pick, &posture, route, turn);
 	*backend = pick.backend;
 	return NITY_CONTINUE;
 }
@@ -340,17 +332,20 @@ static __always_inline int serve(struct bpf_sock_addr *ctx, const struct nity_ro
 SEC("cgroup/connect4")
 int nity_connect4(struct bpf_sock_addr *ctx)
 {
-	struct nity_route_key dialled = {
-		.vip = ctx->user_ip4,
-		.port = ctx->user_port,
-		.protocol = ctx->protocol,
+	struct nity_dial dial = {
+		.ctx = ctx,
+		.address = {
+			.vip = ctx->user_ip4,
+			.port = ctx->user_port,
+			.protocol = ctx->protocol,
+		},
 	};
-	__u32 *route = bpf_map_lookup_elem(&routes, &dialled);
+	__u32 *route = bpf_map_lookup_elem(&routes, &dial.address);
 	struct nity_backend *backend = 0;
 
 	if (!route)
 		return NITY_CONTINUE;
-	if (serve(ctx, &dialled, *route, &backend) == NITY_REFUSE || !backend)
+	if (serve(&dial, *route, &backend) == NITY_REFUSE || !backend)
 		return NITY_REFUSE;
 	ctx->user_ip4 = backend->address;
 	ctx->user_port = backend->port;
@@ -361,19 +356,19 @@ int nity_connect4(struct bpf_sock_addr *ctx)
 SEC("cgroup/connect6")
 int nity_connect6(struct bpf_sock_addr *ctx)
 {
-	struct nity_route_key dialled = { 0 };
+	struct nity_dial dial = { .ctx = ctx };
 	struct nity_backend *backend = 0;
 	__u32 *route;
 
 	if (ctx->user_ip6[0] || ctx->user_ip6[1] || ctx->user_ip6[2] != bpf_htonl(0xffff))
 		return NITY_CONTINUE;
-	dialled.vip = ctx->user_ip6[3];
-	dialled.port = ctx->user_port;
-	dialled.protocol = ctx->protocol;
-	route = bpf_map_lookup_elem(&routes, &dialled);
+	dial.address.vip = ctx->user_ip6[3];
+	dial.address.port = ctx->user_port;
+	dial.address.protocol = ctx->protocol;
+	route = bpf_map_lookup_elem(&routes, &dial.address);
 	if (!route)
 		return NITY_CONTINUE;
-	if (serve(ctx, &dialled, *route, &backend) == NITY_REFUSE || !backend)
+	if (serve(&dial, *route, &backend) == NITY_REFUSE || !backend)
 		return NITY_REFUSE;
 	ctx->user_ip6[3] = backend->address;
 	ctx->user_port = backend->port;
@@ -430,8 +425,20 @@ static __always_inline void established(struct nity_flow *flow)
 	count(NITY_NOTED_ESTABLISHED);
 }
 
+/* States that a connection passes only after a FIN each way. */
+static __always_inline int said_goodbye(__u32 state)
+{
+	return state == BPF_TCP_FIN_WAIT2 || state == BPF_TCP_TIME_WAIT ||
+	       state == BPF_TCP_LAST_ACK || state == BPF_TCP_CLOSING;
+}
+
 static __always_inline void ended(struct bpf_sock_ops *ctx, struct nity_flow *flow)
 {
+	struct nity_ending ending = {
+		.segments_in = ctx->segs_in,
+		.retransmits = ctx->total_retrans,
+		.orderly = said_goodbye(ctx->args[0]),
+	};
 	struct nity_ledger ledger;
 	enum nity_counter end;
 
@@ -439,8 +446,8 @@ static __always_inline void ended(struct bpf_sock_ops *ctx, struct nity_flow *fl
 		return;
 	nity_add(&ledger.counters->bytes_sent, ctx->bytes_acked);
 	nity_add(&ledger.counters->bytes_received, ctx->bytes_received);
-	end = nity_observe_end(ledger.field, flow, ledger.live, ledger.counters, ctx->segs_in,
-			       ctx->total_retrans, bpf_ktime_get_ns());
+	end = nity_observe_end(ledger.field, flow, ledger.live, ledger.counters, &ending,
+			       bpf_ktime_get_ns());
 	if (end != NITY_COUNTERS)
 		count(end);
 }

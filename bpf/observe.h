@@ -97,6 +97,14 @@ nity_observe_release(const struct nity_field_state *field, struct nity_flow *flo
 	}
 }
 
+/* What TCP had seen of a connection when it ended. */
+struct nity_ending {
+	__u32 segments_in;
+	__u32 retransmits;
+	/* Both sides had said goodbye. */
+	int orderly;
+};
+
 /*
  * TCP ended the connection while the client still held the socket. An answer to
  * a SYN that is no SYN-ACK is a reset: refused. No answer, but repeated SYNs: timed
@@ -105,17 +113,17 @@ nity_observe_release(const struct nity_field_state *field, struct nity_flow *flo
 static __always_inline enum nity_counter
 nity_observe_end(const struct nity_field_state *field, struct nity_flow *flow,
 		 struct nity_backend_live *live, struct nity_backend_counters *counters,
-		 __u32 segments_in, __u32 retransmits, __u64 now_ns)
+		 const struct nity_ending *ending, __u64 now_ns)
 {
 	enum nity_counter end;
 
 	switch (nity_observe_settle(flow, live, now_ns)) {
 	case NITY_FLOW_CONNECTING:
 		nity_observe_failure(field, live, now_ns);
-		if (segments_in) {
+		if (ending->segments_in) {
 			nity_add(&counters->refused, 1);
 			end = NITY_ENDED_REFUSED;
-		} else if (retransmits) {
+		} else if (ending->retransmits) {
 			nity_add(&counters->timed_out, 1);
 			end = NITY_ENDED_TIMED_OUT;
 		} else {
@@ -124,6 +132,10 @@ nity_observe_end(const struct nity_field_state *field, struct nity_flow *flow,
 		}
 		return end;
 	case NITY_FLOW_ESTABLISHED:
+		if (ending->orderly) {
+			nity_add(&counters->closed, 1);
+			return NITY_ENDED_CLOSED;
+		}
 		nity_add(&counters->reset, 1);
 		return NITY_ENDED_RESET;
 	default:

@@ -17,11 +17,11 @@ static void *model_lookup(const void *map, const void *key)
 	__u32 index = *(const __u32 *)key;
 
 	if (map == &slot_table_a)
-		return element(m->slot_table_a, index, m->slots, sizeof(__u32));
+		return element(m->slot_table_a, index, m->slot_pages, sizeof(*m->slot_table_a));
 	if (map == &slot_table_b)
-		return element(m->slot_table_b, index, m->slots, sizeof(__u32));
+		return element(m->slot_table_b, index, m->slot_pages, sizeof(*m->slot_table_a));
 	if (map == &fallback)
-		return element(m->fallback, index, m->fallback_slots, sizeof(__u32));
+		return element(m->fallback, index, m->fallback_pages, sizeof(*m->fallback));
 	if (map == &backends)
 		return element(m->backends, index, m->backends_max, sizeof(*m->backends));
 	if (map == &backend_live)
@@ -106,7 +106,7 @@ void nity_model_established(struct nity_model *model, struct nity_model_socket *
 }
 
 void nity_model_ended(struct nity_model *model, struct nity_model_socket *socket,
-		      uint32_t segments_in, uint32_t retransmits)
+		      uint32_t segments_in, uint32_t retransmits, int orderly)
 {
 	struct bpf_sock_ops ctx = {
 		.op = BPF_SOCK_OPS_STATE_CB,
@@ -114,6 +114,7 @@ void nity_model_ended(struct nity_model *model, struct nity_model_socket *socket
 		.total_retrans = retransmits,
 	};
 
+	ctx.args[0] = orderly ? BPF_TCP_LAST_ACK : BPF_TCP_ESTABLISHED;
 	ctx.args[1] = BPF_TCP_CLOSE;
 	model_now = model;
 	ctx.sk = &socket->sk;

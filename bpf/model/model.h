@@ -31,16 +31,16 @@ int nity_hash_update(struct nity_hash *hash, const void *key, const void *value,
 
 struct nity_model {
 	struct nity_field_state *field_state;
-	uint32_t *slot_table_a;
-	uint32_t *slot_table_b;
-	uint32_t *fallback;
+	struct nity_slot_page *slot_table_a;
+	struct nity_slot_page *slot_table_b;
+	struct nity_slot_page *fallback;
 	struct nity_rt_control *rt_control;
 	struct nity_backend *backends;
 	struct nity_backend_live *backend_live;
 	struct nity_backend_counters *backend_counters;
 	uint64_t *counters;
-	uint32_t slots;
-	uint32_t fallback_slots;
+	uint32_t slot_pages;
+	uint32_t fallback_pages;
 	uint32_t routes_max;
 	uint32_t backends_max;
 	struct nity_hash *routes;
@@ -75,7 +75,7 @@ void nity_model_getpeername(struct nity_model *model, struct nity_model_socket *
 void nity_model_established(struct nity_model *model, struct nity_model_socket *socket);
 /* TCP closed the connection under the client: what decides how is what TCP had seen by then. */
 void nity_model_ended(struct nity_model *model, struct nity_model_socket *socket,
-		      uint32_t segments_in, uint32_t retransmits);
+		      uint32_t segments_in, uint32_t retransmits, int orderly);
 /* The client closed the socket. */
 void nity_model_release(struct nity_model *model, struct nity_model_socket *socket);
 

@@ -44,6 +44,7 @@ export const Limit = {
   maxAddresses: 32768,
   maxRoutes: 16384,
   maxSlots: 1048576,
+  slotsPerPage: 64,
   maxBackends: 131072,
   maxConntrack: 65536,
   maxAffinity: 65536,
@@ -229,6 +230,7 @@ export const layouts = {
       reserved: { kind: 'u64', offset: 112, count: 2 },
     },
   },
+  slotPage: { size: 256, fields: { owner: { kind: 'u32', offset: 0, count: 64 } } },
   socket: {
     size: 56,
     fields: {

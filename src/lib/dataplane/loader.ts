@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import type { Knobs } from '../config/knobs.js';
 import { errnoOf, KernelError, NityError, SchemaError, UnsafeError } from '../errors.js';
+import { Limit } from './abi.js';
 import { initialise } from './initialise.js';
 import {
   BpfLink,
@@ -130,7 +131,7 @@ function removeTree(path: string): void {
 
 /** What a load that was killed half-way left: its links would still run. */
 function removeLeftovers(pinPath: string): void {
-  const prefix = `${basename(pinPath)}.loading-`;
+  const prefix = `${basename(pinPath)}-loading-`;
   const parent = dirname(pinPath);
   for (const name of readdirSync(parent)) {
     if (name.startsWith(prefix)) removeTree(join(parent, name));
@@ -143,7 +144,9 @@ function loadFresh(options: LoadOptions): LoadReport {
   try {
     for (const [key, maps] of Object.entries(sized)) {
       const entries = options.sizes?.[key as keyof MapSizes];
-      if (entries !== undefined) for (const map of maps) object.setMaxEntries(map, entries);
+      if (entries === undefined) continue;
+      const count = key === 'slots' ? Math.ceil(entries / Limit.slotsPerPage) : entries;
+      for (const map of maps) object.setMaxEntries(map, count);
     }
     object.load();
     const report = {
@@ -165,7 +168,7 @@ function loadFresh(options: LoadOptions): LoadReport {
 
 /** Pins maps and links in a temporary directory and renames it into place. */
 function publish(object: BpfObject, pinPath: string, cgroup: string): void {
-  const staging = `${pinPath}.loading-${process.pid}`;
+  const staging = `${pinPath}-loading-${process.pid}`;
   mkdirSync(staging, { mode: 0o700 });
   try {
     for (const part of ['maps', 'links', 'agent']) mkdirSync(join(staging, part), { mode: 0o700 });

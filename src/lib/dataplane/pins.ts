@@ -5,9 +5,9 @@
 // The directory itself is the lock of whoever changes the node: shared to read
 // a set of pins, exclusive to write.
 import { existsSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
-import { KernelError, NotLoadedError, PrivilegeError, UnsafeError, errnoOf } from '../errors.js';
+import { KernelError, NotLoadedError, PrivilegeError, UnsafeError, UsageError, errnoOf } from '../errors.js';
 import { BpfMap, fileSystemType, Lock, monotonicNs, type MapHandle } from './native.js';
 import { Plane, type MapName, type MapSource } from './plane.js';
 
@@ -27,6 +27,13 @@ export function isLoaded(pinPath: string): boolean {
 
 /** The pin path must be inside a mounted bpffs; its parent tells before it exists. */
 export function requireBpffs(pinPath: string): void {
+  if (basename(pinPath).includes('.')) {
+    // bpf_lookup() in kernel/bpf/inode.c: names with dots are reserved.
+    throw new UsageError(
+      `${pinPath} cannot be made: a BPF file system allows no dot in a name.`,
+      'Name a pin path without dots.',
+    );
+  }
   let probe = pinPath;
   while (!existsSync(probe) && dirname(probe) !== probe) probe = dirname(probe);
   if (fileSystemType(probe) === 'bpf') return;

@@ -1,7 +1,7 @@
 // The dataplane's maps as typed memory. The kernel's maps and the model's look
 // the same from here, and nothing below this file knows which it has.
 import { layouts, Limit, Schema } from './abi.js';
-import { SchemaError } from './errors.js';
+import { SchemaError } from '../errors.js';
 import { compareExchange64, loadAcquire64, storeRelease64, type MapHandle } from './native.js';
 import { StructArray, StructCodec } from './struct.js';
 
@@ -72,7 +72,12 @@ export class Plane {
   constructor(readonly source: MapSource) {
     this.fieldState = this.structs('field_state', 'fieldState');
     const schema = this.fieldState.get(0, 'schema');
-    if (schema >>> 16 !== Schema.major) throw new SchemaError(schema);
+    if (schema >>> 16 !== Schema.major) {
+      throw new SchemaError(
+        `The dataplane that is loaded has schema ${describeSchema(schema)}; this is ${describeSchema(schemaWord)}.`,
+        'Use the version of nity that loaded it, or run its `nity unload` and load this one.',
+      );
+    }
     this.slotTables = [this.words('slot_table_a'), this.words('slot_table_b')];
     this.fallback = this.words('fallback');
     this.rtControl = this.structs('rt_control', 'rtControl');
@@ -96,9 +101,10 @@ export class Plane {
     return new StructArray(new StructCodec(struct), handle.mmap(), handle.info().maxEntries);
   }
 
+  /** Slots, page after page. */
   private words(map: MapName): Uint32Array {
     const handle = this.handle(map);
-    return new Uint32Array(handle.mmap(), 0, handle.info().maxEntries);
+    return new Uint32Array(handle.mmap(), 0, handle.info().maxEntries * Limit.slotsPerPage);
   }
 
   nowNs(): bigint {
@@ -166,4 +172,3 @@ export function rangeOf(word: bigint): SlotRange {
 }
 
 export const noRange: SlotRange = { base: 0, size: 0 };
-export const routeNameBytes = Limit.routeNameBytes;

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A program's attachment to a cgroup. It lasts as long as a pin or a descriptor of it. */
+#include "classes.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <cerrno>
+
+#include "error.h"
+
+namespace nity {
+
+Napi::Function Link::define(Napi::Env env)
+{
+	return DefineClass(env, "BpfLink",
+			   {
+				   StaticMethod<&Link::open>("open"),
+				   InstanceMethod<&Link::info>("info"),
+				   InstanceMethod<&Link::update>("update"),
+				   InstanceMethod<&Link::pin>("pin"),
+				   InstanceMethod<&Link::detach>("detach"),
+				   InstanceMethod<&Link::close>("close"),
+			   });
+}
+
+Link::Link(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Link>(info), fd_(unwrap_fd(info))
+{
+}
+
+Napi::Value Link::open(const Napi::CallbackInfo &info)
+{
+	if (!info[0].IsString())
+		return throw_type(info.Env(), "open() takes the path of a pin.");
+	const std::string path = info[0].As<Napi::String>();
+	Fd fd(bpf_obj_get(path.c_str()));
+
+	if (!fd.open())
+		return throw_errno(info.Env(), errno,
+				   { "bpf(BPF_OBJ_GET)", "Opening the link at " + path });
+	return wrap_fd(classes(info.Env()).link, std::move(fd));
+}
+
+Napi::Value Link::info(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	struct bpf_link_info kernel = {};
+	__u32 length = sizeof(kernel);
+
+	if (bpf_obj_get_info_by_fd(fd_.get(), &kernel, &length))
+		return throw_errno(env, errno,
+				   { "bpf(BPF_OBJ_GET_INFO_BY_FD)", "Reading a link's description" });
+	Napi::Object made = Napi::Object::New(env);
+
+	made.Set("id", kernel.id);
+	made.Set("programId", kernel.prog_id);
+	/* 0 once the cgroup is gone: the link then runs for nobody. */
+	made.Set("cgroupId", Napi::BigInt::New(env, uint64_t(kernel.cgroup.cgroup_id)));
+	made.Set("attachType", kernel.cgroup.attach_type);
+	return made;
+}
+
+Napi::Value Link::update(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+
+	if (!info[0].IsObject())
+		return throw_type(env, "update() takes a BpfProgram.");
+	if (bpf_link_update(fd_.get(), Program::Unwrap(info[0].As<Napi::Object>())->fd(), nullptr))
+		return throw_errno(env, errno,
+				   { "bpf(BPF_LINK_UPDATE)", "Replacing an attached program" });
+	return env.Undefined();
+}
+
+Napi::Value Link::pin(const Napi::CallbackInfo &info)
+{
+	if (!info[0].IsString())
+		return throw_type(info.Env(), "pin() takes a path.");
+	const std::string path = info[0].As<Napi::String>();
+
+	if (bpf_obj_pin(fd_.get(), path.c_str()))
+		return throw_errno(info.Env(), errno,
+				   { "bpf(BPF_OBJ_PIN)", "Pinning a link at " + path });
+	return info.Env().Undefined();
+}
+
+Napi::Value Link::detach(const Napi::CallbackInfo &info)
+{
+	if (bpf_link_detach(fd_.get()))
+		return throw_errno(info.Env(), errno, { "bpf(BPF_LINK_DETACH)", "Detaching a program" });
+	return info.Env().Undefined();
+}
+
+Napi::Value Link::close(const Napi::CallbackInfo &info)
+{
+	fd_.reset();
+	return info.Env().Undefined();
+}
+
+} // namespace nity

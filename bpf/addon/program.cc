@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A loaded program by its descriptor. */
+#include "classes.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <cerrno>
+#include <fcntl.h>
+
+#include "error.h"
+
+namespace nity {
+
+Napi::Function Program::define(Napi::Env env)
+{
+	return DefineClass(env, "BpfProgram",
+			   {
+				   StaticMethod<&Program::open>("open"),
+				   StaticMethod<&Program::by_id>("byId"),
+				   InstanceMethod<&Program::info>("info"),
+				   InstanceMethod<&Program::attach_cgroup>("attachCgroup"),
+				   InstanceMethod<&Program::pin>("pin"),
+				   InstanceMethod<&Program::close>("close"),
+			   });
+}
+
+Program::Program(const Napi::CallbackInfo &info)
+	: Napi::ObjectWrap<Program>(info), fd_(unwrap_fd(info)),
+	  attach_type_(fd_.open() ? info[1].As<Napi::Number>().Uint32Value() : 0)
+{
+}
+
+Napi::Value Program::open(const Napi::CallbackInfo &info)
+{
+	if (!info[0].IsString())
+		return throw_type(info.Env(), "open() takes the path of a pin.");
+	const std::string path = info[0].As<Napi::String>();
+	Fd fd(bpf_obj_get(path.c_str()));
+
+	if (!fd.open())
+		return throw_errno(info.Env(), errno,
+				   { "bpf(BPF_OBJ_GET)", "Opening the program at " + path });
+	return wrap_fd(classes(info.Env()).program, std::move(fd));
+}
+
+Napi::Value Program::by_id(const Napi::CallbackInfo &info)
+{
+	if (!info[0].IsNumber())
+		return throw_type(info.Env(), "byId() takes a program's id.");
+	const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
+	Fd fd(bpf_prog_get_fd_by_id(id));
+
+	if (!fd.open())
+		return throw_errno(info.Env(), errno,
+				   { "bpf(BPF_PROG_GET_FD_BY_ID)",
+				     "Opening program " + std::to_string(id) });
+	return wrap_fd(classes(info.Env()).program, std::move(fd));
+}
+
+static std::string hex(const unsigned char *bytes, size_t length)
+{
+	static const char digits[] = "0123456789abcdef";
+	std::string made;
+
+	for (size_t i = 0; i < length; i++) {
+		made += digits[bytes[i] >> 4];
+		made += digits[bytes[i] & 15];
+	}
+	return made;
+}
+
+Napi::Value Program::info(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	struct bpf_prog_info kernel = {};
+	__u32 length = sizeof(kernel);
+
+	if (bpf_obj_get_info_by_fd(fd_.get(), &kernel, &length))
+		return throw_errno(env, errno,
+				   { "bpf(BPF_OBJ_GET_INFO_BY_FD)", "Reading a program's description" });
+	Napi::Object made = Napi::Object::New(env);
+
+	made.Set("id", kernel.id);
+	made.Set("name", kernel.name);
+	made.Set("tag", hex(kernel.tag, sizeof(kernel.tag)));
+	made.Set("runTimeNs", Napi::BigInt::New(env, uint64_t(kernel.run_time_ns)));
+	made.Set("runCount", Napi::BigInt::New(env, uint64_t(kernel.run_cnt)));
+	made.Set("verifiedInstructions", kernel.verified_insns);
+	made.Set("translatedBytes", kernel.xlated_prog_len);
+	made.Set("jitedBytes", kernel.jited_prog_len);
+	return made;
+}
+
+Napi::Value Program::attach_cgroup(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+
+	if (!info[0].IsString())
+		return throw_type(env, "attachCgroup() takes the path of a cgroup.");
+	const std::string path = info[0].As<Napi::String>();
+	Fd cgroup(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+
+	if (!cgroup.open())
+		return throw_errno(env, errno, { "open", "Opening the cgroup " + path });
+
+	Fd link(bpf_link_create(fd_.get(), cgroup.get(), bpf_attach_type(attach_type_), nullptr));
+
+	if (!link.open())
+		return throw_errno(env, errno,
+				   { "bpf(BPF_LINK_CREATE)", "Attaching a program to " + path });
+	return wrap_fd(classes(env).link, std::move(link));
+}
+
+Napi::Value Program::pin(const Napi::CallbackInfo &info)
+{
+	if (!info[0].IsString())
+		return throw_type(info.Env(), "pin() takes a path.");
+	const std::string path = info[0].As<Napi::String>();
+
+	if (bpf_obj_pin(fd_.get(), path.c_str()))
+		return throw_errno(info.Env(), errno,
+				   { "bpf(BPF_OBJ_PIN)", "Pinning a program at " + path });
+	return info.Env().Undefined();
+}
+
+Napi::Value Program::close(const Napi::CallbackInfo &info)
+{
+	fd_.reset();
+	return info.Env().Undefined();
+}
+
+} // namespace nity

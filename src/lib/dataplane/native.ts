@@ -1,0 +1,221 @@
+// The addon as TypeScript sees it. This is the only file that loads it.
+//
+// Every call that asks the kernel throws an Error with `code` (errno's name),
+// `errno`, `syscall` and `tried`; opening and loading objects add libbpf's `log`.
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+import { KernelError } from '../errors.js';
+
+export interface MapInfo {
+  readonly id: number;
+  readonly name: string;
+  /** BPF_MAP_TYPE_*, linux/bpf.h. */
+  readonly type: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly flags: number;
+}
+
+/** Entries laid end to end, each key at i * keySize and each value at i * valueSize. */
+export interface MapEntries {
+  readonly keys: Uint8Array;
+  readonly values: Uint8Array;
+  readonly count: number;
+}
+
+/** A map of the kernel or of the model. A per-CPU value is one per possible CPU, 8-aligned. */
+export interface MapHandle {
+  info(): MapInfo;
+  lookup(key: Uint8Array): Uint8Array | undefined;
+  update(key: Uint8Array, value: Uint8Array, flags?: number): void;
+  /** False if there was no such key. */
+  delete(key: Uint8Array): boolean;
+  entries(): MapEntries;
+  /** The map's own memory, unmapped when nothing refers to the ArrayBuffer any more. */
+  mmap(readOnly?: boolean): ArrayBuffer;
+  close(): void;
+}
+
+export interface BpfMap extends MapHandle {
+  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): void;
+  pin(path: string): void;
+}
+
+export interface ProgramInfo {
+  readonly id: number;
+  readonly name: string;
+  /** The kernel's hash of the instructions, as hex. */
+  readonly tag: string;
+  readonly runTimeNs: bigint;
+  readonly runCount: bigint;
+  readonly verifiedInstructions: number;
+  readonly translatedBytes: number;
+  readonly jitedBytes: number;
+}
+
+export interface BpfProgram {
+  info(): ProgramInfo;
+  /** Only for a program that came from a BpfObject, which knows where it belongs. */
+  attachCgroup(cgroup: string): BpfLink;
+  pin(path: string): void;
+  close(): void;
+}
+
+export interface LinkInfo {
+  readonly id: number;
+  readonly programId: number;
+  /** 0 once the cgroup is gone. */
+  readonly cgroupId: bigint;
+  readonly attachType: number;
+}
+
+/** Closing an unpinned link detaches its program. */
+export interface BpfLink {
+  info(): LinkInfo;
+  update(program: BpfProgram): void;
+  pin(path: string): void;
+  detach(): void;
+  close(): void;
+}
+
+export interface BuiltMap {
+  readonly name: string;
+  readonly type: number;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+}
+
+export interface BpfObject {
+  maps(): BuiltMap[];
+  setMaxEntries(map: string, entries: number): void;
+  reuseMap(map: string, pinned: BpfMap): void;
+  load(): void;
+  map(name: string): BpfMap;
+  program(name: string): BpfProgram;
+  close(): void;
+}
+
+export interface RingBuffer {
+  /** Every event that is there now; at most 65,536 at a time. */
+  drain(): Uint8Array[];
+  close(): void;
+}
+
+interface NativeLock {
+  acquire(exclusive: boolean): boolean;
+  release(): void;
+}
+
+/** Addresses are IPv4 in host order. */
+export interface ModelAddress {
+  readonly address: number;
+  readonly port: number;
+}
+
+export interface ModelSocket {
+  /** Where the connect goes, or null when it is refused. */
+  connect(address: number, port: number): ModelAddress | null;
+  getpeername(address: number, port: number): ModelAddress;
+  established(): void;
+  /** TCP closed it under the client; `orderly` if both sides had said goodbye. */
+  ended(segmentsIn: number, retransmits: number, orderly: boolean): void;
+  release(): void;
+}
+
+export interface Model {
+  map(name: string): Omit<MapHandle, 'close'>;
+  socket(
+    socketCookie: bigint,
+    netnsCookie: bigint,
+    source: number,
+    sourcePort: number,
+  ): ModelSocket;
+  setNowNs(now: bigint): void;
+  nowNs(): bigint;
+  lastEvent(): Uint8Array | undefined;
+}
+
+interface Addon {
+  readonly BpfMap: { open(pin: string): BpfMap; byId(id: number): BpfMap };
+  readonly BpfProgram: { open(pin: string): BpfProgram; byId(id: number): BpfProgram };
+  readonly BpfLink: { open(pin: string): BpfLink };
+  readonly BpfObject: new (path: string) => BpfObject;
+  readonly RingBuffer: new (map: BpfMap) => RingBuffer;
+  readonly Lock: new (path: string) => NativeLock;
+  readonly Model: new (
+    slots: number,
+    routes: number,
+    backends: number,
+    addresses: number,
+    flows: number,
+  ) => Model;
+  loadAcquire64(memory: ArrayBuffer, offset: number): bigint;
+  storeRelease64(memory: ArrayBuffer, offset: number, value: bigint): void;
+  compareExchange64(
+    memory: ArrayBuffer,
+    offset: number,
+    expected: bigint,
+    desired: bigint,
+  ): boolean;
+  monotonicNs(): bigint;
+  possibleCpus(): number;
+  libbpfVersion(): string;
+  fileSystemType(path: string): 'bpf' | 'cgroup2' | 'other';
+  cgroupId(path: string): bigint;
+  /** The kernel times every program until the returned function is called. */
+  enableRunTimeStats(): () => void;
+  iterateSockets(object: string, flows: MapHandle): Uint8Array;
+}
+
+const path = fileURLToPath(new URL('../../../bpf/build/nity.node', import.meta.url));
+
+function loadAddon(): Addon {
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (error) {
+    throw new KernelError(
+      `The native addon could not be loaded from ${path}.`,
+      'Build it with `npm run build:bpf`; it needs libbpf 1.1 or newer.',
+      error,
+    );
+  }
+}
+
+const addon = loadAddon();
+
+export const {
+  BpfMap,
+  BpfProgram,
+  BpfLink,
+  BpfObject,
+  RingBuffer,
+  Model,
+  loadAcquire64,
+  storeRelease64,
+  compareExchange64,
+  monotonicNs,
+  possibleCpus,
+  libbpfVersion,
+  fileSystemType,
+  cgroupId,
+  enableRunTimeStats,
+  iterateSockets,
+} = addon;
+
+/** flock(2): given back by the kernel however its holder ends. */
+export class Lock {
+  private constructor(private readonly native: NativeLock) {}
+
+  /** Undefined when another holds it. */
+  static tryAcquire(of: string, mode: 'shared' | 'exclusive'): Lock | undefined {
+    const native = new addon.Lock(of);
+    return native.acquire(mode === 'exclusive') ? new Lock(native) : undefined;
+  }
+
+  release(): void {
+    this.native.release();
+  }
+}

@@ -1,0 +1,283 @@
+// The maps read as a person thinks of them: routes by name, backends by address.
+// Read-only, and needs no agent. What names something missing is shown as such.
+import { BackendState, Counter, FlowPhase, Gear, None } from './abi.js';
+import { admissionModeName, budgetOf, readOverride, type AdmissionModeName, type Budget, type Override } from './control.js';
+import { quantileNs } from './histogram.js';
+import { ipv4ToText } from './ipv4.js';
+import { iterateSockets } from './native.js';
+import { codecs, mapNames, rangeOf, tableOf, type MapName, type Plane } from './plane.js';
+import type { Struct } from './struct.js';
+
+export interface RouteView {
+  readonly index: number;
+  readonly name: string;
+  readonly addresses: readonly { vip: string; port: number; protocol: string }[];
+  readonly backends: number;
+  readonly slots: number;
+  readonly gear: 'single' | 'twin';
+  readonly admissionMode: AdmissionModeName;
+  readonly override: Override | undefined;
+  readonly budget: Budget | undefined;
+  readonly affinitySeconds: number;
+  readonly picks: bigint;
+  readonly refused: bigint;
+}
+
+export interface BackendView {
+  readonly index: number;
+  readonly routeIndex: number;
+  /** The route's name, or "#N" for a route that is not there. */
+  readonly route: string;
+  readonly backend: string;
+  readonly state: keyof typeof BackendState;
+  readonly slots: number;
+  readonly open: number;
+  readonly consecutiveFailures: number;
+  readonly suspect: boolean;
+  readonly picks: bigint;
+  readonly established: bigint;
+  readonly failed: bigint;
+  readonly counters: Struct<'backendCounters'>;
+  readonly connectP50Us: number | null;
+  readonly connectP95Us: number | null;
+  readonly connectP99Us: number | null;
+}
+
+export interface SlotsView {
+  readonly route: string;
+  readonly total: number;
+  readonly slots: readonly { backend: string; slots: number; share: number }[];
+}
+
+/** One memory of a flow, wherever it is kept. */
+export interface FlowView {
+  readonly kind: 'socket' | 'bound' | 'affinity';
+  readonly client: string;
+  readonly route: string;
+  readonly vip: string;
+  readonly backend: string;
+  readonly phase: string;
+  readonly epoch: bigint | null;
+  readonly ageMs: number | null;
+}
+
+const protocolNames: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP' };
+const stateNames = Object.keys(BackendState) as (keyof typeof BackendState)[];
+const phaseNames = Object.keys(FlowPhase) as (keyof typeof FlowPhase)[];
+
+function micros(ns: number | null): number | null {
+  return ns === null ? null : Math.round(ns / 100) / 10;
+}
+
+export class Snapshot {
+  private readonly names = new Map<number, string>();
+
+  constructor(
+    private readonly plane: Plane,
+    /** Table 0 (A) or 1 (B) that the kernel decides by. */
+    readonly table: 0 | 1 = tableOf(plane.word('epoch')),
+  ) {
+    for (let index = 1; index < plane.rtControl.length; index++) {
+      const name = plane.routeNames.get(index, 'name');
+      if (name !== '') this.names.set(index, name);
+    }
+  }
+
+  private routeName(index: number): string {
+    return this.names.get(index) ?? `#${index}`;
+  }
+
+  /** "ip:port" of a backend's index, or what is wrong with it. */
+  private backendName(index: number): string {
+    if (index === None.none) return '(none)';
+    if (index >= this.plane.backends.length) return `(#${index} out of range)`;
+    const { address, port, state } = this.plane.backends.read(index);
+    if (state === BackendState.free) return `(#${index} missing)`;
+    return `${ipv4ToText(address)}:${port}`;
+  }
+
+  private addresses(): Map<number, RouteView['addresses'][number][]> {
+    const { keys, values, count } = this.plane.routes.entries();
+    const words = new DataView(values.buffer, values.byteOffset);
+    const byRoute = new Map<number, RouteView['addresses'][number][]>();
+    for (let i = 0; i < count; i++) {
+      const size = codecs.routeKey.size;
+      const key = codecs.routeKey.decodeBytes(keys.subarray(i * size, (i + 1) * size));
+      const route = words.getUint32(i * 4, true);
+      const protocol = protocolNames[key.protocol] ?? String(key.protocol);
+      const known = byRoute.get(route) ?? [];
+      known.push({ vip: ipv4ToText(key.vip), port: key.port, protocol });
+      byRoute.set(route, known);
+    }
+    return byRoute;
+  }
+
+  routes(): RouteView[] {
+    const addresses = this.addresses();
+    const backends = new Map<number, number>();
+    for (const { routeIndex, state } of this.backends()) {
+      if (state !== 'retired') backends.set(routeIndex, (backends.get(routeIndex) ?? 0) + 1);
+    }
+    const nowNs = this.plane.nowNs();
+    // An address may name a route group that nobody named: shown, not hidden.
+    const indexes = [...new Set([...this.names.keys(), ...addresses.keys()])].sort((a, b) => a - b);
+    return indexes.map((index) => {
+      const control = this.plane.rtControl.read(index);
+      return {
+        index,
+        name: this.routeName(index),
+        addresses: addresses.get(index) ?? [],
+        backends: backends.get(index) ?? 0,
+        slots: rangeOf(control.slotRange[this.table] ?? 0n).size,
+        gear: control.gear === Gear.twin ? 'twin' : 'single',
+        admissionMode: admissionModeName(control.admissionMode),
+        override: readOverride(this.plane, index, nowNs),
+        budget: budgetOf(control.tokenNs, control.burstNs),
+        affinitySeconds: control.affinitySeconds,
+        picks: control.picks,
+        refused: control.refused,
+      };
+    });
+  }
+
+  backends(): BackendView[] {
+    const views: BackendView[] = [];
+    const { plane } = this;
+    const nowNs = plane.nowNs();
+    const suspectAfter = plane.fieldState.get(0, 'suspectAfter');
+    for (let index = 1; index < plane.backends.length; index++) {
+      const code = plane.backends.get(index, 'state');
+      if (code === BackendState.free) continue;
+      const backend = plane.backends.read(index);
+      const live = plane.backendLive.read(index);
+      const counters = plane.backendCounters.read(index);
+      const histogram = counters.connectHistogram;
+      views.push({
+        index,
+        routeIndex: backend.route,
+        route: this.routeName(backend.route),
+        backend: `${ipv4ToText(backend.address)}:${backend.port}`,
+        state: stateNames.find((name) => BackendState[name] === code) ?? 'free',
+        slots: backend.slots[this.table] ?? 0,
+        open: live.open,
+        consecutiveFailures: live.failures,
+        suspect: suspectAfter > 0 && live.failures >= suspectAfter && nowNs < live.suspectUntilNs,
+        picks: counters.picks,
+        established: counters.established,
+        failed: counters.refused + counters.timedOut + counters.unreachable,
+        counters,
+        connectP50Us: micros(quantileNs(histogram, 0.5)),
+        connectP95Us: micros(quantileNs(histogram, 0.95)),
+        connectP99Us: micros(quantileNs(histogram, 0.99)),
+      });
+    }
+    return views;
+  }
+
+  slots(): SlotsView[] {
+    return [...this.names].map(([index, route]) => {
+      const { base, size } = rangeOf(this.plane.rtControl.get(index, 'slotRange')[this.table] ?? 0n);
+      const owned = new Map<number, number>();
+      for (const owner of this.plane.slotTables[this.table].subarray(base, base + size)) {
+        owned.set(owner, (owned.get(owner) ?? 0) + 1);
+      }
+      const slots = [...owned]
+        .map(([owner, count]) => ({ backend: this.backendName(owner), slots: count, share: count / size }))
+        .sort((a, b) => (a.backend < b.backend ? -1 : 1));
+      return { route, total: size, slots };
+    });
+  }
+
+  /** Node totals by reason, summed over the CPUs. */
+  counters(): Record<string, bigint> {
+    const handle = this.plane.handle('counters');
+    const key = new Uint8Array(4);
+    const totals: Record<string, bigint> = {};
+    for (const [name, index] of Object.entries(Counter)) {
+      if (index === Counter.counters) continue;
+      new DataView(key.buffer).setUint32(0, index, true);
+      const perCpu = handle.lookup(key) ?? new Uint8Array(0);
+      const words = new DataView(perCpu.buffer, perCpu.byteOffset, perCpu.byteLength);
+      let total = 0n;
+      for (let at = 0; at < words.byteLength; at += 8) total += words.getBigUint64(at, true);
+      totals[name] = total;
+    }
+    return totals;
+  }
+
+  maps(): { name: MapName; id: number; type: number; keySize: number; valueSize: number; maxEntries: number; memoryBytes: number }[] {
+    return mapNames.map((name) => {
+      const { id, type, keySize, valueSize, maxEntries } = this.plane.handle(name).info();
+      return { name, id, type, keySize, valueSize, maxEntries, memoryBytes: maxEntries * (keySize + valueSize) };
+    });
+  }
+
+  /** Every memory of a flow: sockets', bound sources' and clients' affinities. */
+  flows(socketsObject: string): FlowView[] {
+    return [...this.socketFlows(socketsObject), ...this.boundFlows(), ...this.affinities()];
+  }
+
+  private ageMs(sinceNs: bigint): number {
+    return Math.max(0, Number((this.plane.nowNs() - sinceNs) / 1_000_000n));
+  }
+
+  private socketFlows(socketsObject: string): FlowView[] {
+    const bytes = iterateSockets(socketsObject, this.plane.handle('sk_flow'));
+    const views: FlowView[] = [];
+    for (let at = 0; at < bytes.length; at += codecs.socket.size) {
+      const { flow, source, sourcePort } = codecs.socket.decodeBytes(bytes.subarray(at, at + codecs.socket.size));
+      views.push({
+        kind: 'socket',
+        client: `${ipv4ToText(source)}:${sourcePort}`,
+        route: this.routeName(flow.route),
+        vip: `${ipv4ToText(flow.vip)}:${flow.vipPort}`,
+        backend: `${ipv4ToText(flow.address)}:${flow.port}`,
+        phase: phaseNames.find((name) => FlowPhase[name] === flow.phase) ?? String(flow.phase),
+        epoch: flow.epoch,
+        ageMs: this.ageMs(flow.startedNs),
+      });
+    }
+    return views;
+  }
+
+  private boundFlows(): FlowView[] {
+    const { keys, values, count } = this.plane.handle('conntrack').entries();
+    return Array.from({ length: count }, (_, i) => {
+      const key = codecs.conntrackKey.decodeBytes(keys.subarray(i * codecs.conntrackKey.size));
+      const value = codecs.conntrack.decodeBytes(values.subarray(i * codecs.conntrack.size));
+      return {
+        kind: 'bound' as const,
+        client: `${ipv4ToText(key.source)}:${key.sourcePort}`,
+        route: this.routeOf(value.backend),
+        vip: `${ipv4ToText(key.vip)}:${key.vipPort}`,
+        backend: this.backendName(value.backend),
+        phase: 'remembered',
+        epoch: value.epoch,
+        ageMs: this.ageMs(value.lastSeenNs),
+      };
+    });
+  }
+
+  private affinities(): FlowView[] {
+    const { keys, values, count } = this.plane.handle('affinity').entries();
+    return Array.from({ length: count }, (_, i) => {
+      const key = codecs.affinityKey.decodeBytes(keys.subarray(i * codecs.affinityKey.size));
+      const value = codecs.affinity.decodeBytes(values.subarray(i * codecs.affinity.size));
+      return {
+        kind: 'affinity' as const,
+        client: `netns ${key.netnsCookie}`,
+        route: this.routeName(key.route),
+        vip: '',
+        backend: this.backendName(value.backend),
+        phase: value.expiresNs > this.plane.nowNs() ? 'remembered' : 'expired',
+        epoch: null,
+        ageMs: null,
+      };
+    });
+  }
+
+  private routeOf(backend: number): string {
+    if (backend === None.none || backend >= this.plane.backends.length) return '(none)';
+    return this.routeName(this.plane.backends.get(backend, 'route'));
+  }
+}

@@ -1,0 +1,71 @@
+// From weights to whole slots: largest remainders, floors, and viscosity.
+
+/**
+ * Largest-remainder (Hamilton) apportionment of `total` by `weights`: the sum is
+ * exact. Equal remainders go to the earlier of `order`, so that who is listed
+ * first does not matter, only who is.
+ */
+export function apportion(weights: readonly number[], total: number, order: readonly number[]): number[] {
+  const sum = weights.reduce((a, b) => a + b, 0);
+  if (sum <= 0) return weights.map(() => 0);
+  const exact = weights.map((weight) => (weight / sum) * total);
+  const counts = exact.map(Math.floor);
+  const remainder = (i: number) => (exact[i] ?? 0) - (counts[i] ?? 0);
+  const byRemainder = [...order].sort((a, b) => remainder(b) - remainder(a));
+  let left = total - counts.reduce((a, b) => a + b, 0);
+  for (const i of byRemainder) {
+    if (left <= 0) break;
+    counts[i] = (counts[i] ?? 0) + 1;
+    left--;
+  }
+  return counts;
+}
+
+/** Targets by weight, none below its floor: what the floors take, the others give by weight. */
+export function targets(
+  weights: readonly number[],
+  floors: readonly number[],
+  total: number,
+  order: readonly number[],
+): number[] {
+  const free = weights.map((weight, i) => (floors[i] === 0 && weight === 0 ? 0 : weight));
+  const fixed = new Set<number>();
+  for (;;) {
+    const taken = [...fixed].reduce((sum, i) => sum + (floors[i] ?? 0), 0);
+    const counts = apportion(
+      free.map((weight, i) => (fixed.has(i) ? 0 : weight)),
+      Math.max(0, total - taken),
+      order,
+    );
+    const under = order.filter((i) => !fixed.has(i) && (counts[i] ?? 0) < (floors[i] ?? 0));
+    if (under.length === 0) return counts.map((count, i) => (fixed.has(i) ? (floors[i] ?? 0) : count));
+    // With every backend at its floor there is nobody to give: weights alone decide.
+    if (fixed.size + under.length === weights.length) return apportion(weights, total, order);
+    for (const i of under) fixed.add(i);
+  }
+}
+
+/**
+ * One step from `current` towards `target`, both summing to the same, at most
+ * `limit[i]` slots for each backend; the sum is kept.
+ */
+export function viscous(
+  current: readonly number[],
+  target: readonly number[],
+  limit: readonly number[],
+  order: readonly number[],
+): number[] {
+  const wish = current.map((count, i) => {
+    const most = limit[i] ?? 0;
+    return Math.max(-most, Math.min(most, (target[i] ?? 0) - count));
+  });
+  const gives = wish.map((delta) => Math.max(0, -delta));
+  const takes = wish.map((delta) => Math.max(0, delta));
+  const moved = Math.min(
+    gives.reduce((a, b) => a + b, 0),
+    takes.reduce((a, b) => a + b, 0),
+  );
+  const given = apportion(gives, moved, order);
+  const taken = apportion(takes, moved, order);
+  return current.map((count, i) => count - (given[i] ?? 0) + (taken[i] ?? 0));
+}

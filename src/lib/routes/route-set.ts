@@ -1,0 +1,42 @@
+// What is served, whoever says so: a services file or the cluster.
+
+declare const brand: unique symbol;
+/** "namespace/service:port", the port by name or number. */
+export type RouteName = string & { readonly [brand]: 'RouteName' };
+
+/** An IPv4 address as a dotted quad, and a TCP port. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface VirtualAddress {
+  readonly vip: string;
+  readonly port: number;
+  readonly protocol: 'TCP';
+}
+
+export type Affinity =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'clientIP'; readonly timeoutSeconds: number };
+
+/** `auto` leaves the choice of the gear to the agent. */
+export type GearChoice = 'auto' | 'single' | 'twin';
+
+export interface Route {
+  readonly name: RouteName;
+  readonly addresses: readonly VirtualAddress[];
+  readonly backends: readonly Endpoint[];
+  readonly affinity: Affinity;
+  readonly gear: GearChoice;
+}
+
+export type RouteSet = readonly Route[];
+
+export function endpointId({ address, port }: Endpoint): string {
+  return `${address}:${port}`;
+}
+
+export function routeName(service: string, port: string | number): RouteName {
+  return `${service}:${port}` as RouteName;
+}

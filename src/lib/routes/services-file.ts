@@ -1,0 +1,220 @@
+// The services file: what a node serves without a cluster. A file with any
+// problem is refused whole, and each problem is told with its place.
+import { isMap, LineCounter, parseDocument, type Document, type Node } from 'yaml';
+import { z } from 'zod';
+
+import { routeName, type Affinity, type Route, type RouteSet } from './route-set.js';
+
+export interface Problem {
+  readonly file: string;
+  /** 1-based. */
+  readonly line: number;
+  readonly column: number;
+  readonly message: string;
+}
+
+export type ServicesFile =
+  | { readonly ok: true; readonly routes: RouteSet }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** The longest name that fits the kernel's map, less its closing zero. */
+const longestName = 159;
+const mostBackends = 1024;
+/** Kubernetes' own default of sessionAffinityConfig.clientIP.timeoutSeconds. */
+const defaultAffinitySeconds = 10_800;
+const mostAffinitySeconds = 86_400;
+
+const portNumber = z
+  .int('expected a whole number')
+  .min(1, 'expected a port from 1 to 65535')
+  .max(65_535, 'expected a port from 1 to 65535');
+const ipv4 = z.ipv4('expected an IPv4 address such as 10.0.0.1');
+const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+
+const timeout = z.object({ timeoutSeconds: z.int().min(1).max(mostAffinitySeconds) }).strict();
+
+const affinitySchema = z.union(
+  [z.literal('none'), z.literal('clientIP'), z.object({ clientIP: timeout }).strict()],
+  'expected none, clientIP, or { clientIP: { timeoutSeconds: N } }',
+);
+
+const serviceSchema = z
+  .object({
+    name: z
+      .string('expected a name such as shop/cart')
+      .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'expected namespace/service in lower case'),
+    vip: ipv4,
+    ports: z
+      .array(
+        z
+          .object({
+            name: z.string().regex(label, 'expected a port name in lower case').optional(),
+            port: portNumber,
+            protocol: z
+              .literal('TCP', 'expected TCP: it is all that is served yet')
+              .default('TCP'),
+          })
+          .strict(),
+      )
+      .min(1, 'expected at least one port'),
+    affinity: affinitySchema.default('none'),
+    gear: z.enum(['auto', 'single', 'twin'], 'expected auto, single or twin').default('auto'),
+    backends: z
+      .array(
+        z
+          .object({
+            address: ipv4,
+            /** One number for every port, or one for each by the port's name. */
+            port: z.union(
+              [portNumber, z.record(z.string(), portNumber)],
+              'expected a port from 1 to 65535, or a map from port name to number',
+            ),
+          })
+          .strict(),
+      )
+      .max(mostBackends, `expected at most ${mostBackends} backends`),
+  })
+  .strict();
+
+const fileSchema = z.object({ services: z.array(serviceSchema) }).strict();
+type Service = z.infer<typeof serviceSchema>;
+type Path = readonly PropertyKey[];
+
+/** Finds the place of a path in the document: the node itself, or its nearest parent. */
+class Places {
+  constructor(
+    private readonly document: Document,
+    private readonly lines: LineCounter,
+    private readonly file: string,
+  ) {}
+
+  private offset(path: Path): number {
+    for (let length = path.length; length >= 0; length--) {
+      const node = this.document.getIn(path.slice(0, length), true) as Node | undefined;
+      if (node?.range) return node.range[0];
+    }
+    return 0;
+  }
+
+  /** The key itself, for a key that should not be there. */
+  key(path: Path, key: string, message: string): Problem {
+    const parent = this.document.getIn(path, true);
+    const pair = isMap(parent)
+      ? parent.items.find((item) => String(item.key) === key)
+      : undefined;
+    const at = (pair?.key as Node | undefined)?.range?.[0] ?? this.offset(path);
+    return this.at(at, message);
+  }
+
+  problem(path: Path, message: string): Problem {
+    return this.at(this.offset(path), message);
+  }
+
+  at(offset: number, message: string): Problem {
+    const { line, col } = this.lines.linePos(offset);
+    return { file: this.file, line: Math.max(1, line), column: Math.max(1, col), message };
+  }
+}
+
+function describe(path: Path, message: string): string {
+  const where = path
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('')
+    .replace(/^\./, '');
+  return where === '' ? message : `${where}: ${message}`;
+}
+
+function schemaProblems(error: z.ZodError, places: Places): Problem[] {
+  return error.issues.flatMap((issue) => {
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) =>
+        places.key(issue.path, key, describe([...issue.path, key], 'unknown key')),
+      );
+    }
+    const missing = issue.code === 'invalid_type' && issue.input === undefined;
+    const message = missing ? 'is missing' : issue.message;
+    return [places.problem(issue.path, describe(issue.path, message))];
+  });
+}
+
+function affinityOf(affinity: Service['affinity']): Affinity {
+  if (affinity === 'none') return { kind: 'none' };
+  const timeoutSeconds =
+    affinity === 'clientIP' ? defaultAffinitySeconds : affinity.clientIP.timeoutSeconds;
+  return { kind: 'clientIP', timeoutSeconds };
+}
+
+/** What a schema cannot say: names, addresses and ports that must not meet twice. */
+class Meaning {
+  readonly problems: Problem[] = [];
+  private readonly seen = new Map<string, string>();
+
+  constructor(private readonly places: Places) {}
+
+  report(path: Path, message: string): void {
+    this.problems.push(this.places.problem(path, describe(path, message)));
+  }
+
+  once(kind: string, key: string, path: Path): void {
+    const first = this.seen.get(`${kind} ${key}`);
+    if (first === undefined) this.seen.set(`${kind} ${key}`, describe(path, '').replace(/: $/, ''));
+    else this.report(path, `${kind} ${key} is given twice, first at ${first}`);
+  }
+}
+
+function routesOf(service: Service, path: Path, meaning: Meaning): Route[] {
+  return service.ports.map((port, p) => {
+    const here = [...path, 'ports', p];
+    const name = routeName(service.name, port.name ?? port.port);
+    meaning.once('route', name, here);
+    meaning.once('address', `${service.vip}:${port.port}`, here);
+    if (name.length > longestName) meaning.report(here, `${name} is longer than ${longestName} characters`);
+    const backends = service.backends.flatMap((backend, b) => {
+      const at = [...path, 'backends', b];
+      const number = typeof backend.port === 'number' ? backend.port : backend.port[port.name ?? ''];
+      if (number === undefined) {
+        meaning.report([...at, 'port'], `has no number for the port ${port.name ?? port.port}`);
+        return [];
+      }
+      meaning.once(`backend of ${name}`, `${backend.address}:${number}`, at);
+      if (backend.address === service.vip && number === port.port) {
+        meaning.report(at, 'is the service itself');
+      }
+      return [{ address: backend.address, port: number }];
+    });
+    return {
+      name,
+      addresses: [{ vip: service.vip, port: port.port, protocol: port.protocol }],
+      backends,
+      affinity: affinityOf(service.affinity),
+      gear: service.gear,
+    };
+  });
+}
+
+/** Reads a services file. `file` is only named in problems. */
+export function parseServices(text: string, file: string): ServicesFile {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const places = new Places(document, lines, file);
+  if (document.errors.length > 0) {
+    return { ok: false, problems: document.errors.map(({ pos, message }) => places.at(pos[0], message)) };
+  }
+  let value: unknown;
+  try {
+    value = document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    return { ok: false, problems: [places.at(0, error instanceof Error ? error.message : String(error))] };
+  }
+  const parsed = fileSchema.safeParse(value ?? {}, { reportInput: true });
+  if (!parsed.success) return { ok: false, problems: schemaProblems(parsed.error, places) };
+  const meaning = new Meaning(places);
+  const routes = parsed.data.services.flatMap((service, s) =>
+    routesOf(service, ['services', s], meaning),
+  );
+  return meaning.problems.length > 0 ? { ok: false, problems: meaning.problems } : { ok: true, routes };
+}
+
+export function describeProblem({ file, line, column, message }: Problem): string {
+  return `${file}:${line}:${column}: ${message}`;
+}
