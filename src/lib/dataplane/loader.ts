@@ -17,13 +17,13 @@ import {
   BpfProgram,
   cgroupId,
   Lock,
-  monotonicNs,
 } from './native.js';
 import { exclusively, isLoaded, linkPin, mapPin, openPlane, privilegeError, requireBpffs } from './pins.js';
 import { describeSchema, mapNames, schemaWord, type MapName } from './plane.js';
 
 const build = new URL('../../../bpf/build/', import.meta.url);
 export const objectPath = fileURLToPath(new URL('nity.bpf.o', build));
+export const socketsObjectPath = fileURLToPath(new URL('sockets.bpf.o', build));
 
 /**
  * The programs, in the order of attaching: those that keep the books before
@@ -382,4 +382,3 @@ function removeIfEmpty(directory: string): void {
   }
 }
 
-export { monotonicNs };

@@ -1,0 +1,104 @@
+import { Flags } from '@oclif/core';
+
+import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
+import type { Answer } from '../../lib/cli/command.js';
+import { selectRoutes } from '../../lib/dataplane/override.js';
+import type { Snapshot } from '../../lib/dataplane/snapshot.js';
+
+interface Row {
+  readonly route: string;
+  readonly backend: string;
+  readonly state: string;
+  readonly suspect: boolean;
+  readonly slots: number;
+  readonly open: number;
+  readonly picks: bigint;
+  readonly established: bigint;
+  readonly failed: bigint;
+  readonly refused: bigint;
+  readonly timedOut: bigint;
+  readonly unreachable: bigint;
+  readonly abandoned: bigint;
+  readonly reset: bigint;
+  readonly closed: bigint;
+  readonly bytesSent: bigint;
+  readonly bytesReceived: bigint;
+  readonly connectP50Us: number | null;
+  readonly connectP95Us: number | null;
+  readonly connectP99Us: number | null;
+  /** Null: the kernel does not measure it yet. */
+  readonly firstByteP95Us: number | null;
+  /** Null: it lives in the agent, which this command does not need. */
+  readonly pressure: number | null;
+}
+
+interface Backends extends Answer {
+  readonly backends: readonly Row[];
+}
+
+export default class InspectBackends extends InspectCommand<typeof InspectBackends, Backends> {
+  static override summary = 'Backends: state, slots, open connections, outcomes and connect latency.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --route shop/cart:http -o wide',
+  ];
+  static override flags = {
+    ...inspectFlags,
+    route: Flags.string({ summary: 'only this route, by name or address' }),
+    backend: Flags.string({ summary: 'only this backend, by ip:port' }),
+  };
+
+  protected view(snapshot: Snapshot): Backends {
+    const { route, backend } = this.flags;
+    const routes = new Set(selectRoutes(snapshot.routes(), route).map(({ index }) => index));
+    const backends = snapshot
+      .backends()
+      .filter((view) => route === undefined || routes.has(view.routeIndex))
+      .filter((view) => backend === undefined || view.backend === backend)
+      .map((view): Row => {
+        const { refused, timedOut, unreachable, abandoned, reset, closed, bytesSent, bytesReceived } =
+          view.counters;
+        return {
+          route: view.route,
+          backend: view.backend,
+          state: view.state,
+          suspect: view.suspect,
+          slots: view.slots,
+          open: view.open,
+          picks: view.picks,
+          established: view.established,
+          failed: view.failed,
+          ...{ refused, timedOut, unreachable, abandoned, reset, closed, bytesSent, bytesReceived },
+          connectP50Us: view.connectP50Us,
+          connectP95Us: view.connectP95Us,
+          connectP99Us: view.connectP99Us,
+          firstByteP95Us: null,
+          pressure: null,
+        };
+      });
+    return { schemaVersion: 1, backends };
+  }
+
+  protected render({ backends }: Backends): string {
+    const micros = (value: number | null) => (value === null ? null : value.toFixed(0));
+    return this.table(backends, [
+      { head: 'ROUTE', cell: ({ route }) => route },
+      { head: 'BACKEND', cell: ({ backend }) => backend },
+      { head: 'STATE', cell: ({ state, suspect }) => (suspect ? `${state},suspect` : state) },
+      { head: 'SLOTS', align: 'right', cell: ({ slots }) => slots },
+      { head: 'OPEN', align: 'right', cell: ({ open }) => open },
+      { head: 'PICKS', align: 'right', cell: ({ picks }) => picks },
+      { head: 'ESTABLISHED', align: 'right', cell: ({ established }) => established },
+      { head: 'FAILED', align: 'right', cell: ({ failed }) => failed },
+      { head: 'P50 µs', align: 'right', wide: true, cell: ({ connectP50Us }) => micros(connectP50Us) },
+      { head: 'P95 µs', align: 'right', cell: ({ connectP95Us }) => micros(connectP95Us) },
+      { head: 'P99 µs', align: 'right', wide: true, cell: ({ connectP99Us }) => micros(connectP99Us) },
+      { head: 'REFUSED', align: 'right', wide: true, cell: ({ refused }) => refused },
+      { head: 'TIMED OUT', align: 'right', wide: true, cell: ({ timedOut }) => timedOut },
+      { head: 'ABANDONED', align: 'right', wide: true, cell: ({ abandoned }) => abandoned },
+      { head: 'RESET', align: 'right', wide: true, cell: ({ reset }) => reset },
+      { head: 'CLOSED', align: 'right', wide: true, cell: ({ closed }) => closed },
+      { head: 'PRESSURE', align: 'right', cell: ({ pressure }) => pressure },
+    ]);
+  }
+}

@@ -1,0 +1,46 @@
+import { Flags } from '@oclif/core';
+
+import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
+import type { Answer } from '../../lib/cli/command.js';
+import { showDuration } from '../../lib/cli/duration.js';
+import { socketsObjectPath } from '../../lib/dataplane/loader.js';
+import type { FlowView, Snapshot } from '../../lib/dataplane/snapshot.js';
+
+interface Conntrack extends Answer {
+  readonly flows: readonly FlowView[];
+}
+
+export default class InspectConntrack extends InspectCommand<typeof InspectConntrack, Conntrack> {
+  static override summary = 'What is remembered of flows: by sockets, bound sources and clients.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --backend 10.1.2.3:8080',
+  ];
+  static override flags = {
+    ...inspectFlags,
+    route: Flags.string({ summary: 'only this route, by name' }),
+    backend: Flags.string({ summary: 'only this backend, by ip:port' }),
+  };
+
+  protected view(snapshot: Snapshot): Conntrack {
+    const { route, backend } = this.flags;
+    const flows = snapshot
+      .flows(socketsObjectPath)
+      .filter((flow) => route === undefined || flow.route === route || flow.vip === route)
+      .filter((flow) => backend === undefined || flow.backend === backend);
+    return { schemaVersion: 1, flows };
+  }
+
+  protected render({ flows }: Conntrack): string {
+    return this.table(flows, [
+      { head: 'KIND', cell: ({ kind }) => kind },
+      { head: 'CLIENT', cell: ({ client }) => client },
+      { head: 'ROUTE', cell: ({ route }) => route },
+      { head: 'ADDRESS', cell: ({ vip }) => vip || null },
+      { head: 'BACKEND', cell: ({ backend }) => backend },
+      { head: 'PHASE', cell: ({ phase }) => phase },
+      { head: 'EPOCH', align: 'right', cell: ({ epoch }) => epoch },
+      { head: 'AGE', align: 'right', cell: ({ ageMs }) => showDuration(ageMs) },
+    ]);
+  }
+}

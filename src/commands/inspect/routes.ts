@@ -1,0 +1,84 @@
+import { Flags } from '@oclif/core';
+
+import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
+import type { Answer } from '../../lib/cli/command.js';
+import { showDuration } from '../../lib/cli/duration.js';
+import { selectRoutes } from '../../lib/dataplane/override.js';
+import type { Plane } from '../../lib/dataplane/plane.js';
+import type { Snapshot } from '../../lib/dataplane/snapshot.js';
+
+interface Row {
+  readonly route: string;
+  readonly vip: string | null;
+  readonly port: number | null;
+  readonly protocol: string | null;
+  readonly backends: number;
+  readonly slots: number;
+  readonly admissionMode: string;
+  readonly override: { readonly mode: string; readonly remainingMs: number } | null;
+  readonly picks: bigint;
+  readonly refused: bigint;
+  readonly gear: string;
+  readonly affinitySeconds: number;
+}
+
+interface Routes extends Answer {
+  readonly routes: readonly Row[];
+}
+
+export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, Routes> {
+  static override summary = 'Routes: addresses, backends, slots, admission, picks and refusals.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --route 127.96.0.10:80 --json',
+  ];
+  static override flags = {
+    ...inspectFlags,
+    route: Flags.string({ summary: 'only this route, by name or address' }),
+  };
+
+  protected view(snapshot: Snapshot, plane: Plane): Routes {
+    const nowNs = plane.nowNs();
+    const routes = selectRoutes(snapshot.routes(), this.flags.route).flatMap((view): Row[] => {
+      const { override } = view;
+      const row = {
+        route: view.name,
+        backends: view.backends,
+        slots: view.slots,
+        admissionMode: view.admissionMode,
+        override:
+          override === undefined
+            ? null
+            : { mode: override.mode, remainingMs: Number((override.expiresNs - nowNs) / 1_000_000n) },
+        picks: view.picks,
+        refused: view.refused,
+        gear: view.gear,
+        affinitySeconds: view.affinitySeconds,
+      };
+      // A route group without an address cannot be dialled, but it is there.
+      if (view.addresses.length === 0) return [{ ...row, vip: null, port: null, protocol: null }];
+      return view.addresses.map((address) => ({ ...row, ...address }));
+    });
+    return { schemaVersion: 1, routes };
+  }
+
+  protected render({ routes }: Routes): string {
+    return this.table(routes, [
+      { head: 'ROUTE', cell: ({ route }) => route },
+      { head: 'ADDRESS', cell: ({ vip, port }) => (vip === null ? null : `${vip}:${port ?? ''}`) },
+      { head: 'PROTO', cell: ({ protocol }) => protocol },
+      { head: 'BACKENDS', align: 'right', cell: ({ backends }) => backends },
+      { head: 'SLOTS', align: 'right', cell: ({ slots }) => slots },
+      { head: 'MODE', cell: ({ admissionMode }) => admissionMode },
+      {
+        head: 'OVERRIDE',
+        cell: ({ override }) =>
+          override === null ? null : `${override.mode} ${showDuration(override.remainingMs)}`,
+      },
+      { head: 'PICKS', align: 'right', cell: ({ picks }) => picks },
+      { head: 'REFUSED', align: 'right', cell: ({ refused }) => refused },
+      { head: 'GEAR', wide: true, cell: ({ gear }) => gear },
+      { head: 'AFFINITY', wide: true, cell: ({ affinitySeconds }) => affinitySeconds || null },
+    ]);
+  }
+}

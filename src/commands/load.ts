@@ -1,0 +1,83 @@
+import { Flags } from '@oclif/core';
+
+import { changeFlags, cgroupFlag, common, NityCommand, type Answer } from '../lib/cli/command.js';
+import { renderTable } from '../lib/cli/table.js';
+import { logAction } from '../lib/audit/operator-log.js';
+import { defaultKnobs } from '../lib/config/knobs.js';
+import { cgroupRoot } from '../lib/dataplane/cgroup.js';
+import { load, type LoadReport, type MapSizes } from '../lib/dataplane/loader.js';
+
+interface Loaded extends Answer, LoadReport {
+  readonly pinPath: string;
+  readonly cgroup: string;
+  readonly dryRun: boolean;
+}
+
+const size = (what: string) =>
+  Flags.integer({ summary: `room for so many ${what} (on a fresh load)`, min: 64, max: 1 << 24 });
+
+export default class Load extends NityCommand<typeof Load> {
+  static override summary = 'Load the dataplane and attach it, or upgrade it in place.';
+  static override description =
+    'A load is all or nothing. On a loaded node the programs are replaced through their links, ' +
+    'with no moment in which a connect is not translated, and the maps stay.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --cgroup /sys/fs/cgroup/kubepods.slice --dry-run',
+  ];
+  static override flags = {
+    ...common,
+    ...cgroupFlag,
+    ...changeFlags,
+    'max-addresses': size('service addresses'),
+    'max-routes': size('route groups'),
+    'max-slots': size('slots'),
+    'max-backends': size('backends'),
+  };
+
+  async run(): Promise<void> {
+    await Promise.resolve();
+    const { flags } = this;
+    const pinPath = flags['pin-path'];
+    const cgroup = flags.cgroup ?? cgroupRoot();
+    const dryRun = flags['dry-run'];
+    const report = load({ pinPath, cgroup, knobs: defaultKnobs, dryRun, sizes: this.sizes() });
+    if (!dryRun && report.action !== 'unchanged') {
+      const problem = logAction(flags['audit-log'], {
+        command: 'load',
+        pinPath,
+        reason: flags.reason,
+        before: null,
+        after: report,
+      });
+      if (problem !== undefined) this.say(problem);
+    }
+    this.answer<Loaded>({ schemaVersion: 1, ...report, pinPath, cgroup, dryRun }, render);
+  }
+
+  private sizes(): MapSizes {
+    const { flags } = this;
+    return Object.fromEntries(
+      (['addresses', 'routes', 'slots', 'backends'] as const)
+        .map((what) => [what, flags[`max-${what}`]] as const)
+        .filter(([, entries]) => entries !== undefined),
+    );
+  }
+}
+
+const done = { loaded: 'Loaded', upgraded: 'Upgraded in place', unchanged: 'Already loaded' } as const;
+
+function render({ action, schema, programs, pinPath, cgroup, dryRun }: Loaded): string {
+  const head = `${dryRun ? 'Would be: ' : ''}${done[action]}: schema ${schema}, pinned at ${pinPath}, attached to ${cgroup}`;
+  const table = renderTable(
+    programs,
+    [
+      { head: 'PROGRAM', cell: ({ name }) => name },
+      { head: 'ID', align: 'right', cell: ({ id }) => id },
+      { head: 'TAG', cell: ({ tag }) => tag },
+      { head: 'VERIFIED INSNS', align: 'right', cell: ({ verifiedInstructions }) => verifiedInstructions },
+    ],
+    { headers: true, wide: false },
+  );
+  return `${head}\n${table}`;
+}

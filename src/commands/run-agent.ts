@@ -1,0 +1,60 @@
+import { Flags } from '@oclif/core';
+import { resolve } from 'node:path';
+
+import { cgroupFlag, common, NityCommand } from '../lib/cli/command.js';
+import { AgentLogger } from '../lib/cli/agent-logger.js';
+import { knobsFrom } from '../lib/config/load.js';
+import { cgroupRoot } from '../lib/dataplane/cgroup.js';
+import { load } from '../lib/dataplane/loader.js';
+import { isLoaded } from '../lib/dataplane/pins.js';
+import { runAgent } from '../lib/agent/run.js';
+import { readServices } from '../lib/routes/services-watch.js';
+
+export default class RunAgent extends NityCommand<typeof RunAgent> {
+  static override summary = 'Run the agent in the foreground; SIGTERM stops it cleanly.';
+  static override description =
+    'Loads the dataplane if it is not loaded, serves what the services file says, and on each tick ' +
+    'reads the kernel’s counters and moves slots. The log goes to stderr. The dataplane outlives it.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --services services.yaml',
+    '<%= config.bin %> <%= command.id %> --services services.yaml --knob tickMs=100 --log-level warn',
+  ];
+  static override flags = {
+    ...common,
+    ...cgroupFlag,
+    services: Flags.string({
+      required: true,
+      summary: 'the services file; it is watched',
+      env: 'NITY_SERVICES',
+    }),
+    config: Flags.string({ summary: 'a YAML file of knobs', env: 'NITY_CONFIG' }),
+    knob: Flags.string({ summary: 'set a knob, as name=value', multiple: true, default: [] }),
+    'log-level': Flags.option({
+      options: ['info', 'warn'] as const,
+      default: 'info' as const,
+      summary: 'least level that is logged',
+      env: 'NITY_LOG_LEVEL',
+    })(),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = this;
+    const pinPath = flags['pin-path'];
+    const log = new AgentLogger(flags['log-level']);
+    const knobs = knobsFrom({ file: flags.config, flags: flags.knob, environment: process.env });
+    // A bad services file must not leave a dataplane behind that was not there before.
+    readServices(flags.services);
+    if (!isLoaded(pinPath)) {
+      const cgroup = flags.cgroup ?? cgroupRoot();
+      const report = load({ pinPath, cgroup, knobs });
+      log.info(`${report.action} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
+    }
+    const stop = new AbortController();
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        stop.abort();
+      });
+    }
+    await runAgent({ pinPath, services: resolve(flags.services), knobs, log, signal: stop.signal });
+  }
+}

@@ -1,0 +1,86 @@
+// How a failure looks: one sentence of what happened, one of what to do, the
+// documented exit code. The same three with and without --json.
+import { NityError, errnoOf, type FailureExitCode } from '../errors.js';
+import { palette } from './colour.js';
+import { toJson } from './json.js';
+
+export interface Failure {
+  readonly code: string;
+  readonly exitCode: number;
+  readonly message: string;
+  readonly hint: string;
+}
+
+interface OclifError extends Error {
+  readonly oclif: { readonly exit?: number };
+}
+
+function isOclifError(error: unknown): error is OclifError {
+  return error instanceof Error && 'oclif' in error && typeof error.oclif === 'object';
+}
+
+const usage: FailureExitCode = 2;
+
+/** oclif's parser speaks in several lines; the first says it, and "See more help" is ours to give. */
+function usageFailure(error: Error): Failure {
+  const message = error.message
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !/^See more help/.test(line))
+    .join(' ');
+  return {
+    code: 'BAD_USAGE',
+    exitCode: usage,
+    message: /[.!?]$/.test(message) ? message : `${message}.`,
+    hint: 'Run it with --help to see what it takes.',
+  };
+}
+
+export function describeFailure(error: unknown): Failure {
+  if (error instanceof NityError) {
+    const { code, exitCode, message, hint } = error;
+    return { code, exitCode, message, hint };
+  }
+  if (isOclifError(error)) return usageFailure(error);
+  const code = errnoOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  if (code === 'EPERM' || code === 'EACCES') {
+    return {
+      code: 'NO_PRIVILEGE',
+      exitCode: 3,
+      message: `${message}.`,
+      hint: 'Run it with sudo, or give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.',
+    };
+  }
+  return {
+    code: code ?? 'UNEXPECTED',
+    exitCode: 1,
+    message: `${message}.`,
+    hint: 'This should not happen: run it again with DEBUG=1 and report what it prints.',
+  };
+}
+
+/** Help and version leave oclif as an exit of 0: nothing failed. */
+export function isCleanExit(error: unknown): boolean {
+  return isOclifError(error) && error.oclif.exit === 0;
+}
+
+/** Tells the failure where it belongs (stdout for machines, stderr for people); returns the code. */
+export function reportError(error: unknown, json: boolean): number {
+  if (isCleanExit(error)) return 0;
+  const { code, exitCode, message, hint } = describeFailure(error);
+  if (json) {
+    process.stdout.write(`${toJson({ schemaVersion: 1, error: { code, message, hint } })}\n`);
+  } else {
+    const { red, dim } = palette('stderr');
+    process.stderr.write(`${red('Error:')} ${message}\n${dim('→')} ${hint}\n`);
+  }
+  if (process.env['DEBUG'] !== undefined && error instanceof Error) {
+    process.stderr.write(`${error.stack ?? ''}\n`);
+    for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
+      process.stderr.write(`${cause.stack ?? ''}\n`);
+      if ('log' in cause) process.stderr.write(`${String(cause.log)}\n`);
+    }
+  }
+  return exitCode;
+}

@@ -1,0 +1,30 @@
+import { defineConfig } from 'vitest/config';
+
+// Tests that load BPF or start the CLI: each has its own cgroup and pin path, so files may run
+// beside each other, but real kernels and real processes need more patience than pure functions.
+const onTheMachine = ['test/kernel/**/*.test.ts', 'test/e2e/**/*.test.ts'];
+
+export default defineConfig({
+  test: {
+    // Processes, not threads: memory mapped by the addon cannot be shared between threads.
+    pool: 'forks',
+    maxWorkers: 2,
+    // Captured consoles would hide what a command run in a test prints.
+    disableConsoleIntercept: true,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'pure', include: ['test/**/*.test.ts'], exclude: onTheMachine },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'machine',
+          include: onTheMachine,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
