@@ -14,12 +14,7 @@ const only = (room, name) =>
 
 module.exports = {
   forbidden: [
-    wall(
-      'no-circular',
-      'Move what both need into a third file.',
-      {},
-      { circular: true },
-    ),
+    wall('no-circular', 'Move what both need into a third file.', {}, { circular: true }),
     wall(
       'lib-not-commands',
       'Commands are thin: they import lib, lib never imports them.',
@@ -56,7 +51,10 @@ module.exports = {
       'no-dev-dependencies',
       'An installed nity has no devDependencies: move the package to dependencies.',
       { path: '^src/' },
-      { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
+      {
+        dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'],
+        dependencyTypesNot: ['type-only'],
+      },
     ),
     wall('no-unresolvable', 'The file or package does not exist.', {}, { couldNotResolve: true }),
   ],
@@ -65,6 +63,9 @@ module.exports = {
     // Type-only imports count as imports unless a wall says otherwise.
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'types'],
+    },
   },
 };

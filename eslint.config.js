@@ -16,10 +16,7 @@ const noProcfs = text(
   String.raw`/^\/(proc|sys\/fs\/cgroup)(\/|$)/`,
   'Only sensors, doctor and dataplane/cgroup.ts read /proc and cgroupfs.',
 );
-const noAddon = text(
-  String.raw`/\.node$/`,
-  'Only src/lib/dataplane/native.ts loads the addon.',
-);
+const noAddon = text(String.raw`/\.node$/`, 'Only src/lib/dataplane/native.ts loads the addon.');
 
 // What gives the same bits on every machine. exp, log, pow, sin and the rest may
 // differ between builds of V8, and a replayed trace is compared bit for bit.

@@ -75,6 +75,14 @@ need_packages() {
 		-o DPkg::Lock::Timeout=120 "${missing[@]}"
 }
 
+need_packages_to_build() {
+	need_packages "${build_packages[@]}"
+}
+
+need_packages_to_test() {
+	need_packages "${build_packages[@]}" "${test_packages[@]}"
+}
+
 # The stamp is the lock file's hash: a changed lock installs again, nothing else does.
 need_modules() {
 	local stamp=node_modules/.nity-lock-hash hash

@@ -1,13 +1,14 @@
 // Counts what bin/test ran and prints the last line: N passed, N failed, N skipped.
 //
-//   tally.mjs VITEST_JSON VITEST_STATUS TAP_LOG TAP_STATUS [FAILED_CHECK...]
+//   tally.mjs VITEST_JSON VITEST_STATUS C_TESTS_LOG [FAILED_CHECK...]
 //
 // The count never says "0 failed" of a run that failed: a suite that ended badly
 // without a failed test, and each failed check, counts as one failure. In CI a
 // skipped test is a failure.
 import { readFileSync } from 'node:fs';
 
-const [vitestJson, vitestStatus, tapLog, tapStatus, ...failedChecks] = process.argv.slice(2);
+const [vitestJson, vitestStatus, tapLog, ...failedChecks] = process.argv.slice(2);
+const tapStatus = failedChecks.includes('c-tests') ? '1' : '0';
 
 function read(path) {
   try {
@@ -34,7 +35,9 @@ function vitestTests() {
       outcome: outcomes[test.status] ?? 'skipped',
     }));
     const unread = file.status === 'failed' && !tests.some((test) => test.outcome === 'failed');
-    return unread ? [...tests, { name: `${file.name}: ${file.message}`, outcome: 'failed' }] : tests;
+    return unread
+      ? [...tests, { name: `${file.name}: ${file.message}`, outcome: 'failed' }]
+      : tests;
   });
 }
 
@@ -56,8 +59,10 @@ function tapTests() {
 const ci = process.env.CI === 'true';
 const tests = [
   ...withSilentFailure('vitest', vitestTests(), vitestStatus),
-  ...withSilentFailure('make -C bpf test', tapTests(), tapStatus),
-  ...failedChecks.map((name) => ({ name: `check: ${name}`, outcome: 'failed' })),
+  ...withSilentFailure('c-tests', tapTests(), tapStatus),
+  ...failedChecks
+    .filter((name) => name !== 'c-tests')
+    .map((name) => ({ name: `check: ${name}`, outcome: 'failed' })),
 ].map((test) =>
   ci && test.outcome === 'skipped'
     ? { name: `${test.name} (skipped, which CI does not allow)`, outcome: 'failed' }
