@@ -22,7 +22,8 @@ function read(path) {
 function withSilentFailure(name, tests, status) {
   const silent = status !== '0' && !tests.some((test) => test.outcome === 'failed');
   if (!silent && tests.length > 0) return tests;
-  return [...tests, { name: `${name}: ended with status ${status}`, outcome: 'failed' }];
+  const what = silent ? `ended with status ${status}, though no test failed` : 'ran no test';
+  return [...tests, { name: `${name}: ${what}`, outcome: 'failed' }];
 }
 
 function vitestTests() {

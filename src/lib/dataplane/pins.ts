@@ -94,13 +94,27 @@ function requireReadable(pinPath: string): void {
   }
 }
 
-/** Runs `change` as the only one who changes this pin path. */
+const patienceMs = 5000;
+const retryMs = 10;
+
+/** Every change is short, so one that comes second waits for the first. */
+function acquireSoon(path: string): Lock | undefined {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += retryMs) {
+    const lock = Lock.tryAcquire(path, 'exclusive');
+    if (lock !== undefined) return lock;
+    Atomics.wait(clock, 0, 0, retryMs);
+  }
+  return undefined;
+}
+
+/** Runs `change` as the only one who changes what is below `path`. */
 export function exclusively<T>(path: string, change: () => T): T {
-  const lock = Lock.tryAcquire(path, 'exclusive');
+  const lock = acquireSoon(path);
   if (lock === undefined) {
     throw new UnsafeError(
-      `Another command is changing the dataplane at ${path}.`,
-      'Wait for it to finish, then run this again.',
+      `Another command has been changing what is below ${path} for ${patienceMs / 1000} s.`,
+      'Find it and let it finish, then run this again.',
     );
   }
   try {

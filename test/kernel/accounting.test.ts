@@ -1,0 +1,147 @@
+// The books of the kernel: open counts that never leak, ends told apart by cause,
+// and a bucket that never over-admits.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { writeOverride } from '../../src/lib/dataplane/control.js';
+import { socketsObjectPath } from '../../src/lib/dataplane/loader.js';
+import { dial, Rig, unavailable, until } from './rig.js';
+
+describe.skipIf(unavailable)('accounting', () => {
+  let rig: Rig;
+
+  beforeEach(() => {
+    rig = new Rig();
+    rig.start();
+  });
+
+  afterEach(async () => {
+    await rig.stop();
+  });
+
+  it('counts back to zero after 10,000 connects that end in every way there is', async () => {
+    const [plain, refusing] = await rig.startServers(2);
+    const route = rig.route([plain ?? { port: 0 }, refusing ?? { port: 0 }]);
+    rig.serve([route]);
+    const beat = setInterval(() => {
+      rig.projector.heartbeat();
+    }, 200);
+    const half = rig.sockets('endings', route, 10_000);
+    await sleep(100);
+    refusing?.close();
+    await half;
+    clearInterval(beat);
+    await until(() => rig.snapshot.backends().every(({ open }) => open === 0));
+    const { counters } = rig.backend(0);
+    expect(counters.established).toBeGreaterThan(3000n);
+    // Every pick has one end: established and over, refused, abandoned, or never sent.
+    for (const view of rig.snapshot.backends()) {
+      const { picks, refused, timedOut, unreachable, abandoned, reset, closed } = view.counters;
+      expect(refused + timedOut + unreachable + abandoned + reset + closed).toBe(picks);
+    }
+    expect(rig.snapshot.counters()['notedUntracked']).toBe(0n);
+  });
+
+  it('lists the sockets that hold a flow, and none after they are closed', async () => {
+    const [server] = await rig.startServers(1, true);
+    const route = rig.route(rig.servers);
+    rig.serve([route]);
+    const held = rig.dial(route);
+    await until(() => rig.backend(0).open === 1 && server?.sockets.size === 1);
+    const [flow] = rig.snapshot.flows(socketsObjectPath);
+    expect(flow).toMatchObject({
+      kind: 'socket',
+      route: route.name,
+      backend: `127.0.0.1:${server?.port}`,
+      phase: 'established',
+    });
+    server?.close();
+    await held;
+    await until(() => rig.snapshot.flows(socketsObjectPath).length === 0);
+  });
+
+  it('gives the count back when the listener goes away under its clients', async () => {
+    const [server] = await rig.startServers(1, true);
+    const route = rig.route(rig.servers);
+    rig.serve([route]);
+    const held = Array.from({ length: 20 }, () => rig.dial(route));
+    await until(() => server?.sockets.size === 20);
+    expect(rig.backend(0).open).toBe(20);
+    server?.close();
+    await Promise.all(held);
+    await until(() => rig.backend(0).open === 0);
+  });
+
+  it('tells a refusal from an orderly end, and times what connected', async () => {
+    const [server] = await rig.startServers(1);
+    const route = rig.route(rig.servers);
+    rig.serve([route]);
+    await rig.dialMany(route, 3);
+    server?.close();
+    await rig.dialMany(route, 1);
+    await until(() => rig.backend(0).counters.refused === 1n);
+    const { counters, connectP95Us } = rig.backend(0);
+    expect(counters).toMatchObject({ established: 3n, closed: 3n, reset: 0n, timedOut: 0n });
+    expect(counters.connectHistogram.reduce((a, b) => a + b, 0)).toBe(3);
+    expect(connectP95Us).toBeGreaterThan(1);
+    expect(counters.bytesReceived).toBeGreaterThanOrEqual(BigInt(3 * 'server-0'.length));
+  });
+
+  it('knows the time-mean of open connections from two words', async () => {
+    const [server] = await rig.startServers(1, true);
+    const route = rig.route(rig.servers);
+    rig.serve([route]);
+    const integral = () => {
+      const { open, occupancyNs } = rig.plane.backendLive.read(rig.backendIndex(route, 0));
+      return BigInt.asIntN(64, occupancyNs + BigInt(open) * rig.plane.nowNs());
+    };
+    const held = [rig.dial(route), rig.dial(route), rig.dial(route)];
+    await until(() => rig.backend(0).open === 3);
+    const [from, fromNs] = [integral(), rig.plane.nowNs()];
+    await sleep(300);
+    const mean = Number(integral() - from) / Number(rig.plane.nowNs() - fromNs);
+    expect(mean).toBeCloseTo(3, 2);
+    server?.close();
+    await Promise.all(held);
+  });
+
+  it('never admits more than burst + rate × time, with eight processes at the bucket', async () => {
+    const servers = await rig.startServers(2);
+    const route = rig.route(servers);
+    rig.serve([route]);
+    const budget = { ratePerSecond: 200, burst: 50 };
+    const began = performance.now();
+    writeOverride(rig.plane, rig.controlIndex(route), {
+      mode: 'soft',
+      expiresNs: rig.plane.nowNs() + 60_000_000_000n,
+      budget,
+    });
+    const lines = await Promise.all(
+      Array.from({ length: 8 }, () => rig.sockets('dial', route, 1500)),
+    );
+    const seconds = (performance.now() - began) / 1000;
+    const admitted = lines.reduce((sum, line) => sum + Number(line.split(' ')[0]), 0);
+    const refused = lines.reduce((sum, line) => sum + Number(line.split(' ')[1]), 0);
+    expect(admitted).toBeLessThanOrEqual(budget.burst + budget.ratePerSecond * seconds);
+    // And it does admit: 1.5 s of the rate at least.
+    expect(admitted).toBeGreaterThan(200);
+    expect(refused).toBeGreaterThan(1000);
+    const counters = rig.snapshot.counters();
+    expect(counters['refusedSoft']).toBe(BigInt(refused) - (counters['refusedContended'] ?? 0n));
+  });
+
+  it('samples one decision in so many, by the route’s own count', async () => {
+    const route = rig.route(await rig.startServers(1));
+    rig.serve([route]);
+    rig.plane.fieldState.write(0, { sampleMask: 7 });
+    await rig.dialMany(route, 32);
+    expect(rig.events()).toHaveLength(4);
+  });
+
+  it('counts nothing of a client outside its cgroup', async () => {
+    const [server] = await rig.startServers(1);
+    rig.serve([rig.route(rig.servers)]);
+    await dial('127.0.0.1', server?.port ?? 0);
+    expect(rig.snapshot.counters()['notedEstablished']).toBe(0n);
+  });
+});

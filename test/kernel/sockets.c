@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What Node's sockets cannot do, for the kernel tests. Every loop is bounded.
+ *
+ *   sockets bound ADDR PORT SOURCE N     dial N times from one bound source port
+ *   sockets endings ADDR PORT N          end N connects in every way there is
+ *   sockets dial ADDR PORT MILLISECONDS  dial until then; prints admitted and refused
+ *   sockets retry ADDR PORT N            dial N times on the same socket
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct sockaddr_in target;
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "sockets: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static int open_socket(int flags)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | flags, 0);
+
+	if (fd < 0)
+		fail("socket");
+	return fd;
+}
+
+static int dial(int fd)
+{
+	return connect(fd, (struct sockaddr *)&target, sizeof(target));
+}
+
+static void reset(int fd)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}
+
+static void bind_to(int fd, int port)
+{
+	struct sockaddr_in source = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int yes = 1;
+
+	inet_pton(AF_INET, "127.0.0.1", &source.sin_addr);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	if (bind(fd, (struct sockaddr *)&source, sizeof(source)))
+		fail("bind");
+}
+
+static void print_answer(int fd)
+{
+	char name[64];
+	ssize_t length = read(fd, name, sizeof(name) - 1);
+
+	printf("%.*s\n", (int)(length > 0 ? length : 0), name);
+	fflush(stdout);
+}
+
+static int bound(int source, int times)
+{
+	for (int i = 0; i < times; i++) {
+		int fd = open_socket(0);
+
+		bind_to(fd, source);
+		if (dial(fd))
+			fail("connect");
+		print_answer(fd);
+		reset(fd);
+	}
+	return 0;
+}
+
+static int retry(int times)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	int fd = open_socket(0);
+
+	for (int i = 0; i < times; i++) {
+		if (dial(fd))
+			fail("connect");
+		print_answer(fd);
+		/* Dissolves the association: the same socket may dial again. */
+		if (connect(fd, &none, sizeof(none)))
+			fail("disconnect");
+	}
+	close(fd);
+	return 0;
+}
+
+/* A child that is killed while it holds a connection. */
+static void be_killed(void)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		fail("fork");
+	if (!child) {
+		dial(open_socket(0));
+		pause();
+		_exit(0);
+	}
+	usleep(2000);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+/* Two sockets on one source to one destination: the second fails before its SYN. */
+static void fail_before_syn(int source)
+{
+	int first = open_socket(0), second = open_socket(0);
+
+	bind_to(first, source);
+	bind_to(second, source);
+	if (!dial(first))
+		dial(second);
+	reset(second);
+	reset(first);
+}
+
+static int endings(int times)
+{
+	for (int i = 0; i < times; i++) {
+		int fd = open_socket(i % 8 == 2 ? SOCK_NONBLOCK : 0);
+		char byte;
+
+		switch (i % 8) {
+		case 0: /* our FIN first */
+			if (!dial(fd))
+				shutdown(fd, SHUT_WR);
+			close(fd);
+			break;
+		case 1: /* our reset */
+			dial(fd);
+			reset(fd);
+			break;
+		case 2: /* closed in SYN_SENT, or just after */
+			dial(fd);
+			close(fd);
+			break;
+		case 3: /* the server's FIN first */
+			if (!dial(fd))
+				while (read(fd, &byte, 1) > 0)
+					;
+			close(fd);
+			break;
+		case 4: /* never dialled */
+			close(fd);
+			break;
+		case 5: /* twice on one socket */
+			if (!dial(fd)) {
+				struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+				connect(fd, &none, sizeof(none));
+				dial(fd);
+			}
+			close(fd);
+			break;
+		case 6:
+			close(fd);
+			if (i % 64 == 6)
+				be_killed();
+			break;
+		case 7:
+			close(fd);
+			fail_before_syn(42000 + i % 1000);
+			break;
+		}
+	}
+	return 0;
+}
+
+static long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int dial_until(long duration_ms)
+{
+	long admitted = 0, refused = 0, until = now_ms() + duration_ms;
+
+	while (now_ms() < until) {
+		int fd = open_socket(0);
+
+		if (!dial(fd))
+			admitted++;
+		else if (errno == ECONNREFUSED)
+			refused++;
+		else
+			fail("connect");
+		reset(fd);
+	}
+	printf("%ld %ld\n", admitted, refused);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 5)
+		return 2;
+	target.sin_family = AF_INET;
+	target.sin_port = htons(atoi(argv[3]));
+	if (inet_pton(AF_INET, argv[2], &target.sin_addr) != 1)
+		return 2;
+	if (!strcmp(argv[1], "bound") && argc == 6)
+		return bound(atoi(argv[4]), atoi(argv[5]));
+	if (!strcmp(argv[1], "endings"))
+		return endings(atoi(argv[4]));
+	if (!strcmp(argv[1], "dial"))
+		return dial_until(atol(argv[4]));
+	if (!strcmp(argv[1], "retry"))
+		return retry(atoi(argv[4]));
+	return 2;
+}
