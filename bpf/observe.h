@@ -14,7 +14,9 @@
 #include "decide.h"
 
 /* A SYN that stays unanswered this long before its client gives up counts as a failure. */
+#ifndef NITY_SYN_PATIENCE_NS
 #define NITY_SYN_PATIENCE_NS 200000000ULL
+#endif
 
 static __always_inline void nity_add(__u64 *counter, __u64 n)
 {

@@ -1,0 +1,230 @@
+// The built command line as an operator runs it: the whole day of a dataplane,
+// and every documented exit code.
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
+import { unload } from '../../src/lib/dataplane/loader.js';
+import { openPlane } from '../../src/lib/dataplane/pins.js';
+import { NamedServer, unavailable, until } from '../kernel/rig.js';
+
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const own = `nity-test-e2e-${process.pid}`;
+const pinPath = `/sys/fs/bpf/${own}`;
+const directory = mkdtempSync(join(tmpdir(), 'nity-e2e-'));
+const auditLog = join(directory, 'audit.jsonl');
+const services = join(directory, 'services.yaml');
+const cli = join(import.meta.dirname, '../../bin/run.js');
+const environment = { ...process.env, NITY_PIN_PATH: pinPath, NITY_AUDIT_LOG: auditLog };
+
+function nity(...args: string[]): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [cli, ...args], { env: environment, timeout: 30_000 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr });
+    });
+  });
+}
+
+async function json(...args: string[]): Promise<Record<string, unknown>> {
+  const { stdout } = await nity(...args, '--json');
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+function file(ports: readonly number[]): string {
+  const backends = ports.map((port) => `      - { address: 127.0.0.1, port: ${port} }`).join('\n');
+  return `services:
+  - name: shop/cart
+    vip: 127.96.200.1
+    ports:
+      - { name: http, port: 80, protocol: TCP }
+    backends:
+${backends}
+`;
+}
+
+describe.skipIf(unavailable)('the command line', () => {
+  const cgroup = join(unavailable === undefined ? cgroupRoot() : '/', own);
+  const servers = [new NamedServer('one', false), new NamedServer('two', false)];
+  let agent: ChildProcess | undefined;
+
+  const startAgent = async () => {
+    const child = spawn(process.execPath, [cli, 'run-agent', '--services', services, '--knob', 'tau1Ms=600', '--knob', 'tau2Ms=1500'], {
+      env: environment,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const log: string[] = [];
+    child.stderr.on('data', (bytes: Buffer) => log.push(bytes.toString()));
+    agent = child;
+    await until(() => log.join('').includes('routes are served'));
+    return { child, log };
+  };
+
+  const dialFromCgroup = async (times: number): Promise<string[]> => {
+    const script = `for i in $(seq ${times}); do exec 3<>/dev/tcp/127.96.200.1/80 && head -c 3 <&3 && echo; exec 3>&-; done`;
+    const child = spawn('bash', ['-c', `echo $$ > ${join(cgroup, 'cgroup.procs')}; ${script}`], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    let output = '';
+    child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
+    await once(child, 'close');
+    return output.split('\n').filter((line) => line !== '');
+  };
+
+  beforeAll(async () => {
+    mkdirSync(cgroup);
+    for (const server of servers) await server.listen();
+    writeFileSync(services, file(servers.map(({ port }) => port)));
+  });
+
+  afterAll(async () => {
+    agent?.kill('SIGKILL');
+    for (const server of servers) server.close();
+    unload({ pinPath, force: true });
+    rmSync(directory, { recursive: true, force: true });
+    await until(() => {
+      rmdirSync(cgroup);
+      return true;
+    });
+  });
+
+  it('says 4 where nothing is loaded, in words and in JSON', async () => {
+    const words = await nity('inspect', 'field');
+    expect(words).toMatchObject({ code: 4, stdout: '' });
+    expect(words.stderr.split('\n')[0]).toBe(`Error: No dataplane is loaded at ${pinPath}.`);
+    const machine = await nity('inspect', 'field', '--json');
+    expect(machine).toMatchObject({ code: 4, stderr: '' });
+    expect(JSON.parse(machine.stdout)).toMatchObject({ schemaVersion: 1, error: { code: 'NOT_LOADED' } });
+  });
+
+  it('says 2 for bad usage, with and without --json, and no stack trace', async () => {
+    for (const args of [['set-mode', 'open'], ['inspect', 'slots', '--nonsense'], ['flip', '--hold', 'soon']]) {
+      const words = await nity(...args);
+      expect(words.code, args.join(' ')).toBe(args[0] === 'flip' ? 2 : 2);
+      expect(words.stderr).not.toMatch(/\n\s+at /);
+      const machine = await nity(...args, '--json');
+      expect(machine.code).toBe(2);
+      expect(JSON.parse(machine.stdout)).toMatchObject({ error: { hint: expect.any(String) as string } });
+    }
+  });
+
+  it('refuses a bad services file with its place, and loads nothing', async () => {
+    const bad = join(directory, 'bad.yaml');
+    writeFileSync(bad, file([70_000]));
+    const outcome = await nity('run-agent', '--services', bad);
+    expect(outcome.code).toBe(2);
+    expect(outcome.stderr).toContain(`${bad}:7:37: services[0].backends[0].port: expected a port from 1 to 65535`);
+    expect(existsSync(pinPath)).toBe(false);
+  });
+
+  it('says 3 where the pin path is in no BPF file system', async () => {
+    const outcome = await nity('load', '--cgroup', cgroup, '--pin-path', join(directory, 'pins'));
+    expect(outcome.code).toBe(3);
+    expect(outcome.stderr).toContain('mount -t bpf bpf /sys/fs/bpf');
+  });
+
+  it('says 3 to a user without the right', async () => {
+    const outcome = await new Promise<Outcome>((resolve) => {
+      execFile('setpriv', ['--reuid', '65534', '--clear-groups', process.execPath, cli, 'inspect', 'field'], { env: environment }, (error, stdout, stderr) => {
+        resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
+      });
+    });
+    // Before anything is loaded a stranger cannot tell; bpffs itself is 0700 or shows nothing.
+    expect([3, 4]).toContain(outcome.code);
+    expect(outcome.stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it('loads, serves, flips, overrides, survives its agent and unloads', async () => {
+    const loaded = await json('load', '--cgroup', cgroup, '--max-backends', '1024', '--reason', 'the test');
+    expect(loaded).toMatchObject({ schemaVersion: 1, action: 'loaded' });
+    expect(await json('load', '--cgroup', cgroup)).toMatchObject({ action: 'unchanged' });
+
+    const { child, log } = await startAgent();
+    expect([...new Set(await dialFromCgroup(20))].sort()).toEqual(['one', 'two']);
+    expect(await json('inspect', 'routes')).toMatchObject({
+      routes: [{ route: 'shop/cart:http', vip: '127.96.200.1', port: 80, protocol: 'TCP', backends: 2, slots: 64, picks: '20', refused: '0', override: null }],
+    });
+    expect(await json('inspect', 'backends')).toMatchObject({
+      backends: [{ state: 'healthy', slots: 32, pressure: null }, { state: 'healthy', slots: 32 }],
+    });
+    expect(await json('inspect', 'slots')).toMatchObject({
+      routes: [{ route: 'shop/cart:http', total: 64, slots: [{ slots: 32, share: 0.5 }, { slots: 32 }] }],
+    });
+    for (const view of ['maps', 'conntrack', 'control', 'counters', 'field']) {
+      expect(await json('inspect', view), view).toMatchObject({ schemaVersion: 1 });
+      expect((await nity('inspect', view)).code, view).toBe(0);
+    }
+
+    // A second agent and an unload under the agent are unsafe.
+    const second = await nity('run-agent', '--services', services);
+    expect(second.code).toBe(5);
+    expect(second.stderr).toContain('Another agent already runs');
+    expect((await nity('unload')).code).toBe(5);
+
+    expect((await nity('set-mode', 'hard', '--route', 'no/such:route')).code).toBe(2);
+    expect((await nity('set-mode', 'hard', '--route', '127.96.200.1:80', '--ttl', '30s')).code).toBe(0);
+    expect(await dialFromCgroup(2)).toEqual([]);
+    expect(await json('inspect', 'control')).toMatchObject({ routes: [{ effectiveMode: 'hard', override: { mode: 'hard' } }] });
+    expect((await nity('set-mode', 'auto')).code).toBe(0);
+    expect(await dialFromCgroup(2)).toHaveLength(2);
+
+    // A broken edit is reported and ignored; a good one is picked up.
+    writeFileSync(services, 'services: [');
+    await until(() => log.join('').includes('stay in force'));
+    writeFileSync(services, file([servers[1]?.port ?? 0]));
+    await until(() => log.filter((line) => line.includes('changed: 1 routes')).length > 0);
+    await until(() => log.join('').split('epoch').length > 2);
+    expect([...new Set(await dialFromCgroup(6))]).toEqual(['two']);
+
+    const before = (await json('inspect', 'field'))['epoch'];
+    expect((await nity('flip', '--expect-epoch', '1')).code).toBe(5);
+    expect(await json('flip', '--dry-run')).toMatchObject({ dryRun: true });
+    expect((await json('inspect', 'field'))['epoch']).toBe(before);
+    expect((await nity('flip', '--hold', '1s', '--reason', 'rehearsal')).code).toBe(0);
+    expect((await json('inspect', 'field'))['epoch']).toBe(String(Number(before) + 1));
+
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    await until(() => {
+      const plane = openPlane(pinPath);
+      const stale = plane.nowNs() - plane.word('lastAgentSeenNs') > 1_600_000_000n;
+      plane.close();
+      return stale;
+    });
+    expect(await json('inspect', 'field')).toMatchObject({ failsafeMode: 'fallback' });
+    expect(await dialFromCgroup(4)).toHaveLength(4);
+    expect((await nity('flip')).code).toBe(5);
+
+    const { child: next } = await startAgent();
+    next.kill('SIGTERM');
+    const [code] = (await once(next, 'exit')) as [number];
+    expect(code).toBe(0);
+
+    expect(await json('unload', '--dry-run')).toMatchObject({ action: 'unloaded', dryRun: true });
+    expect(existsSync(pinPath)).toBe(true);
+    expect(await json('unload')).toMatchObject({ action: 'unloaded' });
+    expect(existsSync(pinPath)).toBe(false);
+    const actions = readFileSync(auditLog, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { command: string; uid: number; reason?: string });
+    expect(actions.map(({ command }) => command)).toEqual(['load', 'set-mode hard', 'set-mode auto', 'flip', 'unload']);
+    expect(actions[0]).toMatchObject({ uid: 0, reason: 'the test' });
+  });
+
+  it('says 2 when the maps are too small for the file, and serves what it served', async () => {
+    await nity('load', '--cgroup', cgroup, '--max-backends', '64');
+    const big = join(directory, 'big.yaml');
+    writeFileSync(big, file(Array.from({ length: 100 }, (_, i) => 30_000 + i)));
+    const outcome = await nity('run-agent', '--services', big);
+    expect(outcome.code).toBe(2);
+    expect(outcome.stderr).toContain('--max-backends');
+    expect(await json('inspect', 'routes')).toMatchObject({ routes: [] });
+    await nity('unload');
+  });
+});
