@@ -40,7 +40,8 @@ static int serve(const char *port)
 	int yes = 1;
 
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 4096)) {
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) ||
+	    listen(listener, 4096)) {
 		perror("connect-load: listen");
 		return 1;
 	}
@@ -71,7 +72,8 @@ static int dial(const char *ip, const char *port, long connects)
 		reset(fd);
 	}
 	clock_gettime(CLOCK_MONOTONIC, &to);
-	printf("%.1f\n", ((to.tv_sec - from.tv_sec) * 1e9 + (to.tv_nsec - from.tv_nsec)) / connects);
+	printf("%.1f\n",
+	       ((to.tv_sec - from.tv_sec) * 1e9 + (to.tv_nsec - from.tv_nsec)) / connects);
 	return 0;
 }
 

@@ -351,7 +351,6 @@ NITY_ASSERT_SIZE(struct nity_flow, 48);
 NITY_ASSERT_SIZE(struct nity_socket, 56);
 NITY_ASSERT_SIZE(struct nity_event, 64);
 
-
 _Static_assert((int)NITY_COUNTERS <= (int)NITY_MAX_COUNTERS, "counters outgrew their map");
 
 #endif

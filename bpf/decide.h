@@ -162,8 +162,7 @@ static __always_inline void nity_posture(struct nity_posture *posture,
 
 	if (now_ns < nity_override_expiry_ns(word))
 		mode = word & 3;
-	else if (mode == NITY_ADMISSION_HARD &&
-		 posture->failsafe_mode == NITY_FAILSAFE_FALLBACK)
+	else if (mode == NITY_ADMISSION_HARD && posture->failsafe_mode == NITY_FAILSAFE_FALLBACK)
 		mode = NITY_ADMISSION_SOFT;
 	posture->admission_mode = mode;
 }
@@ -254,9 +253,9 @@ static __always_inline int nity_claim_probe(const struct nity_field_state *field
 
 	if (now_ns < until_ns)
 		return 0;
-	return __sync_val_compare_and_swap(&live->suspect_until_ns, until_ns,
-					   now_ns + nity_suspicion_ns(field, nity_read(live->failures))) ==
-	       until_ns;
+	return __sync_val_compare_and_swap(
+		       &live->suspect_until_ns, until_ns,
+		       now_ns + nity_suspicion_ns(field, nity_read(live->failures))) == until_ns;
 }
 
 /* What a draw yields: a backend of this route with its live state, or the refusal. */
@@ -335,8 +334,8 @@ static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_f
 
 	own = pick->backend->slots[table & 1];
 	other = twin.backend->slots[table & 1];
-	if (!first_is_suspect && (__u64)nity_read(twin.live->open) * own >=
-					 (__u64)nity_read(pick->live->open) * other)
+	if (!first_is_suspect &&
+	    (__u64)nity_read(twin.live->open) * own >= (__u64)nity_read(pick->live->open) * other)
 		return 0;
 	twin.slot = slot;
 	*pick = twin;
@@ -347,8 +346,8 @@ static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_f
 static __always_inline enum nity_counter nity_pick_fallback(struct nity_pick *pick,
 							    const struct nity_field_state *field,
 							    const struct nity_rt_control *control,
-							    struct nity_dial *dial,
-							    __u32 route, __u64 now_ns)
+							    struct nity_dial *dial, __u32 route,
+							    __u64 now_ns)
 {
 	__u64 range = nity_read(control->fallback_range);
 	__u32 size = nity_range_size(range);
@@ -384,8 +383,8 @@ static __always_inline enum nity_counter nity_pick_fallback(struct nity_pick *pi
 /* Whether a table still is what `epoch` names: read after the slots, so it speaks for them. */
 static __always_inline int nity_coherent(const struct nity_field_state *field, __u64 epoch)
 {
-	return (epoch & 1 ? nity_read(field->table_epoch[1]) :
-			    nity_read(field->table_epoch[0])) == epoch;
+	return (epoch & 1 ? nity_read(field->table_epoch[1]) : nity_read(field->table_epoch[0])) ==
+	       epoch;
 }
 
 /* NORMAL and HOLD: the gear names the slot, the slot names the backend. */
@@ -435,8 +434,8 @@ static __always_inline enum nity_counter nity_pick_gear(struct nity_pick *pick,
  */
 static __always_inline void nity_pick(struct nity_pick *pick, const struct nity_field_state *field,
 				      struct nity_rt_control *control,
-				      const struct nity_posture *posture,
-				      struct nity_dial *dial, __u32 route)
+				      const struct nity_posture *posture, struct nity_dial *dial,
+				      __u32 route)
 {
 	__u64 range = posture->epoch & 1 ? nity_read(control->slot_range[1]) :
 					   nity_read(control->slot_range[0]);
@@ -450,8 +449,7 @@ static __always_inline void nity_pick(struct nity_pick *pick, const struct nity_
 		    !(pick->backend && pick->backend->state == NITY_BACKEND_RETIRED))
 			return;
 	}
-	pick->outcome =
-		nity_pick_fallback(pick, field, control, dial, route, posture->now_ns);
+	pick->outcome = nity_pick_fallback(pick, field, control, dial, route, posture->now_ns);
 }
 
 static __always_inline int nity_refused(enum nity_counter outcome)

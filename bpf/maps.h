@@ -9,13 +9,13 @@
 
 #include "contract.h"
 
-#define NITY_MMAP_ARRAY(name, value_type, entries)                                                    \
+#define NITY_MMAP_ARRAY(name, value_type, entries)                                                 \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
 		__uint(map_flags, BPF_F_MMAPABLE);                                                 \
 		__uint(max_entries, entries);                                                      \
 		__type(key, __u32);                                                                \
-		__type(value, value_type);                                                               \
+		__type(value, value_type);                                                         \
 	} name SEC(".maps")
 
 struct {

@@ -201,9 +201,8 @@ static __always_inline void remember(const struct nity_pick *pick,
 }
 
 /* The socket's own memory. It exists from here until the socket is freed. */
-static __always_inline struct nity_flow *track(struct nity_dial *dial,
-					       const struct nity_pick *pick, __u32 route,
-					       const struct nity_posture *posture)
+static __always_inline struct nity_flow *track(struct nity_dial *dial, const struct nity_pick *pick,
+					       __u32 route, const struct nity_posture *posture)
 {
 	struct nity_flow *flow =
 		bpf_sk_storage_get(&sk_flow, dial->ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -280,8 +279,7 @@ static __always_inline void decide(struct nity_pick *pick, struct nity_posture *
 }
 
 /* Returns the decision; on a pick, *backend says where to rewrite to. */
-static __always_inline int serve(struct nity_dial *dial, __u32 route,
-				 struct nity_backend **backend)
+static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nity_backend **backend)
 {
 	struct nity_field_state *field = field_at();
 	struct nity_rt_control *control = bpf_map_lookup_elem(&rt_control, &route);

@@ -80,10 +80,9 @@ static __always_inline __u32 nity_observe_settle(struct nity_flow *flow,
 }
 
 /* The client let go of the socket: close(), exit, or another connect() on it. */
-static __always_inline enum nity_counter
-nity_observe_release(const struct nity_field_state *field, struct nity_flow *flow,
-		     struct nity_backend_live *live, struct nity_backend_counters *counters,
-		     __u64 now_ns)
+static __always_inline enum nity_counter nity_observe_release(
+	const struct nity_field_state *field, struct nity_flow *flow,
+	struct nity_backend_live *live, struct nity_backend_counters *counters, __u64 now_ns)
 {
 	switch (nity_observe_settle(flow, live, now_ns)) {
 	case NITY_FLOW_CONNECTING:
@@ -112,10 +111,12 @@ struct nity_ending {
  * a SYN that is no SYN-ACK is a reset: refused. No answer, but repeated SYNs: timed
  * out. Neither: an ICMP error or a local one said unreachable.
  */
-static __always_inline enum nity_counter
-nity_observe_end(const struct nity_field_state *field, struct nity_flow *flow,
-		 struct nity_backend_live *live, struct nity_backend_counters *counters,
-		 const struct nity_ending *ending, __u64 now_ns)
+static __always_inline enum nity_counter nity_observe_end(const struct nity_field_state *field,
+							  struct nity_flow *flow,
+							  struct nity_backend_live *live,
+							  struct nity_backend_counters *counters,
+							  const struct nity_ending *ending,
+							  __u64 now_ns)
 {
 	enum nity_counter end;
 

@@ -66,7 +66,7 @@ function structSource({ name, size, members }) {
 /** The prefix that all enumerators share is the enum's own name, or 'NITY'. */
 function enumSource({ name, values }) {
   const prefixes = [`NITY_${stem(name).toUpperCase()}_`];
-  for (let words = stem(name).split('_'); words.length > 1; ) {
+  for (let words = stem(name).split('_'); words.length > 1;) {
     words = words.slice(0, -1);
     prefixes.push(`NITY_${words.join('_').toUpperCase()}_`);
   }

@@ -35,7 +35,7 @@ Napi::Error make_error(Napi::Env env, int error, const Attempt &attempt)
 	const char *name = strerrorname_np(error);
 	const std::string code = name ? name : "EUNKNOWN";
 	Napi::Error made = Napi::Error::New(env, attempt.tried + ": " + code + " (" +
-						     strerrordesc_np(error) + ")");
+							 strerrordesc_np(error) + ")");
 
 	made.Set("code", Napi::String::New(env, code));
 	made.Set("errno", Napi::Number::New(env, error));

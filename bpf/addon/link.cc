@@ -48,7 +48,8 @@ Napi::Value Link::info(const Napi::CallbackInfo &info)
 
 	if (bpf_obj_get_info_by_fd(fd_.get(), &kernel, &length))
 		return throw_errno(env, errno,
-				   { "bpf(BPF_OBJ_GET_INFO_BY_FD)", "Reading a link's description" });
+				   { "bpf(BPF_OBJ_GET_INFO_BY_FD)",
+				     "Reading a link's description" });
 	Napi::Object made = Napi::Object::New(env);
 
 	made.Set("id", kernel.id);
@@ -86,7 +87,8 @@ Napi::Value Link::pin(const Napi::CallbackInfo &info)
 Napi::Value Link::detach(const Napi::CallbackInfo &info)
 {
 	if (bpf_link_detach(fd_.get()))
-		return throw_errno(info.Env(), errno, { "bpf(BPF_LINK_DETACH)", "Detaching a program" });
+		return throw_errno(info.Env(), errno,
+				   { "bpf(BPF_LINK_DETACH)", "Detaching a program" });
 	return info.Env().Undefined();
 }
 

@@ -40,7 +40,8 @@ class Lock : public Napi::ObjectWrap<Lock> {
 		Fd fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
 
 		if (!fd.open())
-			return throw_errno(env, errno, { "open", "Opening " + path_ + " to lock it" });
+			return throw_errno(env, errno,
+					   { "open", "Opening " + path_ + " to lock it" });
 		if (flock(fd.get(), (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB)) {
 			if (errno == EWOULDBLOCK)
 				return Napi::Boolean::New(env, false);

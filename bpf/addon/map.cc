@@ -101,7 +101,8 @@ Napi::Value Map::by_id(const Napi::CallbackInfo &info)
 
 	if (!fd.open())
 		return throw_errno(info.Env(), errno,
-				   { "bpf(BPF_MAP_GET_FD_BY_ID)", "Opening map " + std::to_string(id) });
+				   { "bpf(BPF_MAP_GET_FD_BY_ID)",
+				     "Opening map " + std::to_string(id) });
 	return wrap_fd(classes(info.Env()).map, std::move(fd));
 }
 
@@ -118,7 +119,8 @@ bool Map::key_of(Napi::Env env, Napi::Value value, const uint8_t **key)
 	if (!ready(env))
 		return false;
 	if (!value.IsTypedArray() || value.As<Napi::TypedArray>().ByteLength() != key_size_) {
-		throw_range(env, "A key of " + name_ + " is " + std::to_string(key_size_) + " bytes.");
+		throw_range(env,
+			    "A key of " + name_ + " is " + std::to_string(key_size_) + " bytes.");
 		return false;
 	}
 	*key = value.As<Napi::Uint8Array>().Data();
@@ -128,8 +130,8 @@ bool Map::key_of(Napi::Env env, Napi::Value value, const uint8_t **key)
 bool Map::value_of(Napi::Env env, Napi::Value value, const uint8_t **bytes)
 {
 	if (!value.IsTypedArray() || value.As<Napi::TypedArray>().ByteLength() != slot_size_) {
-		throw_range(env,
-			    "A value of " + name_ + " is " + std::to_string(slot_size_) + " bytes.");
+		throw_range(env, "A value of " + name_ + " is " + std::to_string(slot_size_) +
+					 " bytes.");
 		return false;
 	}
 	*bytes = value.As<Napi::Uint8Array>().Data();
@@ -171,7 +173,8 @@ Napi::Value Map::lookup(const Napi::CallbackInfo &info)
 Napi::Value Map::update(const Napi::CallbackInfo &info)
 {
 	Napi::Env env = info.Env();
-	const uint64_t flags = info[2].IsNumber() ? info[2].As<Napi::Number>().Int64Value() : uint64_t(BPF_ANY);
+	const uint64_t flags = info[2].IsNumber() ? info[2].As<Napi::Number>().Int64Value() :
+						    uint64_t(BPF_ANY);
 	const uint8_t *key, *value;
 
 	if (!key_of(env, info[0], &key) || !value_of(env, info[1], &value))
@@ -234,7 +237,8 @@ Napi::Value Map::entries(const Napi::CallbackInfo &info)
 	if (!ready(env))
 		return env.Undefined();
 	for (uint32_t step = 0; step < max_entries_; step++) {
-		if (bpf_map_get_next_key(fd_.get(), key.empty() ? nullptr : key.data(), next.data())) {
+		if (bpf_map_get_next_key(fd_.get(), key.empty() ? nullptr : key.data(),
+					 next.data())) {
 			if (errno == ENOENT)
 				break;
 			return throw_errno(env, errno,
@@ -294,7 +298,8 @@ Napi::Value Map::pin(const Napi::CallbackInfo &info)
 
 	if (bpf_obj_pin(fd_.get(), path.c_str()))
 		return throw_errno(env, errno,
-				   { "bpf(BPF_OBJ_PIN)", "Pinning the map " + name_ + " at " + path });
+				   { "bpf(BPF_OBJ_PIN)",
+				     "Pinning the map " + name_ + " at " + path });
 	return env.Undefined();
 }
 

@@ -43,8 +43,8 @@ class Plane {
 		model.backend_live = array<nity_backend_live>("backend_live", backends);
 		model.backend_counters = array<nity_backend_counters>("backend_counters", backends);
 		model.counters = array<uint64_t>("counters", NITY_MAX_COUNTERS);
-		model.routes = hash("routes", sizeof(nity_route_key), sizeof(uint32_t), addresses,
-				    false);
+		model.routes =
+			hash("routes", sizeof(nity_route_key), sizeof(uint32_t), addresses, false);
 		model.conntrack = hash("conntrack", sizeof(nity_conntrack_key),
 				       sizeof(nity_conntrack), flows, true);
 		model.affinity = hash("affinity", sizeof(nity_affinity_key), sizeof(nity_affinity),
@@ -144,7 +144,8 @@ Napi::Object array_handle(Napi::Env env, SharedPlane plane, const std::string &n
 		if (info.Env().IsExceptionPending() || !exact_bytes(info[1], a->value_size))
 			return;
 		if (!found) {
-			throw_errno(info.Env(), E2BIG, { "bpf", "Writing past the end of an array" });
+			throw_errno(info.Env(), E2BIG,
+				    { "bpf", "Writing past the end of an array" });
 			return;
 		}
 		memcpy(found, data_of(info[1]), a->value_size);
@@ -163,22 +164,25 @@ Napi::Object hash_handle(Napi::Env env, SharedPlane plane, const std::string &na
 	Napi::Object handle = Napi::Object::New(env);
 
 	method(handle, "info", [name, hash](const Napi::CallbackInfo &info) {
-		return describe(info.Env(), name, BPF_MAP_TYPE_HASH, hash->key_size, hash->value_size,
-				hash->max_entries);
+		return describe(info.Env(), name, BPF_MAP_TYPE_HASH, hash->key_size,
+				hash->value_size, hash->max_entries);
 	});
 	method(handle, "lookup", [plane, hash](const Napi::CallbackInfo &info) -> Napi::Value {
-		void *found = exact_bytes(info[0], hash->key_size) ? hash->lookup(data_of(info[0])) :
-								     nullptr;
+		void *found = exact_bytes(info[0], hash->key_size) ?
+				      hash->lookup(data_of(info[0])) :
+				      nullptr;
 
 		if (!found)
 			return info.Env().Undefined();
 		return copied(info.Env(), found, hash->value_size);
 	});
 	method(handle, "update", [plane, hash](const Napi::CallbackInfo &info) {
-		if (!exact_bytes(info[0], hash->key_size) || !exact_bytes(info[1], hash->value_size))
+		if (!exact_bytes(info[0], hash->key_size) ||
+		    !exact_bytes(info[1], hash->value_size))
 			return;
-		const uint64_t flags =
-			info[2].IsNumber() ? info[2].As<Napi::Number>().Int64Value() : uint64_t(BPF_ANY);
+		const uint64_t flags = info[2].IsNumber() ?
+					       info[2].As<Napi::Number>().Int64Value() :
+					       uint64_t(BPF_ANY);
 		const int error = hash->update(data_of(info[0]), data_of(info[1]), flags);
 
 		if (error)
@@ -338,7 +342,8 @@ class Model : public Napi::ObjectWrap<Model> {
 			return array_handle(env, plane_, name, array->second);
 		if (hash != plane_->hashes.end())
 			return hash_handle(env, plane_, name, hash->second.get());
-		return throw_errno(env, ENOENT, { "bpf", "Finding the map " + name + " in the model" });
+		return throw_errno(env, ENOENT,
+				   { "bpf", "Finding the map " + name + " in the model" });
 	}
 
 	/* socket(socketCookie, netnsCookie, source, sourcePort) */

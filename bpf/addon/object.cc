@@ -102,7 +102,8 @@ Napi::Value Object::set_max_entries(const Napi::CallbackInfo &info)
 	if (!info[1].IsNumber())
 		return throw_type(env, "setMaxEntries() takes a map and a number.");
 	if (int error = bpf_map__set_max_entries(map, info[1].As<Napi::Number>().Uint32Value()))
-		return throw_errno(env, -error, { "bpf", std::string("Sizing ") + bpf_map__name(map) });
+		return throw_errno(env, -error,
+				   { "bpf", std::string("Sizing ") + bpf_map__name(map) });
 	return env.Undefined();
 }
 
@@ -150,7 +151,8 @@ Napi::Value Object::map(const Napi::CallbackInfo &info)
 
 	if (!fd.open())
 		return throw_errno(env, errno,
-				   { "fcntl", std::string("Taking the map ") + bpf_map__name(map) });
+				   { "fcntl",
+				     std::string("Taking the map ") + bpf_map__name(map) });
 	return wrap_fd(classes(env).map, std::move(fd));
 }
 

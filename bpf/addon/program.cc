@@ -77,7 +77,8 @@ Napi::Value Program::info(const Napi::CallbackInfo &info)
 
 	if (bpf_obj_get_info_by_fd(fd_.get(), &kernel, &length))
 		return throw_errno(env, errno,
-				   { "bpf(BPF_OBJ_GET_INFO_BY_FD)", "Reading a program's description" });
+				   { "bpf(BPF_OBJ_GET_INFO_BY_FD)",
+				     "Reading a program's description" });
 	Napi::Object made = Napi::Object::New(env);
 
 	made.Set("id", kernel.id);

@@ -85,8 +85,7 @@ Napi::Value enable_run_time_stats(const Napi::CallbackInfo &info)
 	auto fd = std::make_shared<Fd>(bpf_enable_stats(BPF_STATS_RUN_TIME));
 
 	if (!fd->open())
-		return throw_errno(env, errno,
-				   { "bpf(BPF_ENABLE_STATS)", "Timing the programs" });
+		return throw_errno(env, errno, { "bpf(BPF_ENABLE_STATS)", "Timing the programs" });
 	return Napi::Function::New(env, [fd](const Napi::CallbackInfo &) { fd->reset(); });
 }
 

@@ -18,7 +18,8 @@ interface Demo extends Answer {
 const interrupted = 130;
 
 export default class DemoCommand extends NityCommand<typeof DemoCommand> {
-  static override summary = 'The main job on this machine alone: backends, traffic, faults, a dead agent.';
+  static override summary =
+    'The main job on this machine alone: backends, traffic, faults, a dead agent.';
   static override description =
     'Makes its own cgroup and pin path, six real TCP backends on loopback, a client that dials a ' +
     'service address, and an agent. Breaks one thing after another, counts every connect, and ' +

@@ -34,7 +34,10 @@ export default class Flip extends NityCommand<typeof Flip> {
     const pinPath = flags['pin-path'];
     const expected = flags['expect-epoch'];
     if (expected !== undefined && !/^\d+$/.test(expected)) {
-      throw new UsageError(`${expected} is not an epoch.`, 'Take the number from `nity inspect field`.');
+      throw new UsageError(
+        `${expected} is not an epoch.`,
+        'Take the number from `nity inspect field`.',
+      );
     }
     const options = {
       holdMs: parseDuration(flags.hold, '--hold'),

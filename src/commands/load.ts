@@ -65,7 +65,11 @@ export default class Load extends NityCommand<typeof Load> {
   }
 }
 
-const done = { loaded: 'Loaded', upgraded: 'Upgraded in place', unchanged: 'Already loaded' } as const;
+const done = {
+  loaded: 'Loaded',
+  upgraded: 'Upgraded in place',
+  unchanged: 'Already loaded',
+} as const;
 
 function render({ action, schema, programs, pinPath, cgroup, dryRun }: Loaded): string {
   const head = `${dryRun ? 'Would be: ' : ''}${done[action]}: schema ${schema}, pinned at ${pinPath}, attached to ${cgroup}`;
@@ -75,7 +79,11 @@ function render({ action, schema, programs, pinPath, cgroup, dryRun }: Loaded): 
       { head: 'PROGRAM', cell: ({ name }) => name },
       { head: 'ID', align: 'right', cell: ({ id }) => id },
       { head: 'TAG', cell: ({ tag }) => tag },
-      { head: 'VERIFIED INSNS', align: 'right', cell: ({ verifiedInstructions }) => verifiedInstructions },
+      {
+        head: 'VERIFIED INSNS',
+        align: 'right',
+        cell: ({ verifiedInstructions }) => verifiedInstructions,
+      },
     ],
     { headers: true, wide: false },
   );

@@ -38,7 +38,11 @@ export default class SetMode extends NityCommand<typeof SetMode> {
     route: Flags.string({ summary: 'namespace/service:port, or a service address ip:port' }),
     ttl: Flags.string({ summary: 'how long it lasts', default: '10m' }),
     rate: Flags.integer({ summary: 'soft: connects a second', min: 1, max: 1_000_000 }),
-    burst: Flags.integer({ summary: 'soft: connects that may come at once', min: 1, max: 1_000_000 }),
+    burst: Flags.integer({
+      summary: 'soft: connects that may come at once',
+      min: 1,
+      max: 1_000_000,
+    }),
     'expect-epoch': Flags.string({ summary: 'refuse if the epoch is another by now' }),
   };
 
@@ -48,7 +52,10 @@ export default class SetMode extends NityCommand<typeof SetMode> {
     const pinPath = flags['pin-path'];
     const mode = args.mode as 'normal' | 'soft' | 'hard' | 'auto';
     if (mode !== 'soft' && (flags.rate !== undefined || flags.burst !== undefined)) {
-      throw new UsageError('--rate and --burst belong to soft.', 'Leave them out, or set the mode soft.');
+      throw new UsageError(
+        '--rate and --burst belong to soft.',
+        'Leave them out, or set the mode soft.',
+      );
     }
     const ttlMs = parseDuration(flags.ttl, '--ttl');
     const plane = openPlane(pinPath);
@@ -62,7 +69,10 @@ export default class SetMode extends NityCommand<typeof SetMode> {
         budget:
           flags.rate === undefined
             ? undefined
-            : { ratePerSecond: flags.rate, burst: flags.burst ?? Math.max(1, Math.ceil(flags.rate / 10)) },
+            : {
+                ratePerSecond: flags.rate,
+                burst: flags.burst ?? Math.max(1, Math.ceil(flags.rate / 10)),
+              },
       }),
     );
     plane.close();
@@ -77,7 +87,13 @@ export default class SetMode extends NityCommand<typeof SetMode> {
       if (problem !== undefined) this.say(problem);
     }
     this.answer<ModeSet>(
-      { schemaVersion: 1, mode, ttlMs: mode === 'auto' ? null : ttlMs, routes, dryRun: flags['dry-run'] },
+      {
+        schemaVersion: 1,
+        mode,
+        ttlMs: mode === 'auto' ? null : ttlMs,
+        routes,
+        dryRun: flags['dry-run'],
+      },
       render,
     );
   }

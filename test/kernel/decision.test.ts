@@ -12,7 +12,7 @@ import { addressOf, dial, Rig, unavailable, until } from './rig.js';
 const inMs = (rig: Rig, ms: number) => rig.plane.nowNs() + BigInt(ms) * 1_000_000n;
 const flipNow = { holdMs: 0, force: false, dryRun: false };
 
-describe.skipIf(unavailable)('one decision', () => {
+describe.skipIf(unavailable !== undefined)('one decision', () => {
   let rig: Rig;
 
   beforeEach(() => {
@@ -219,7 +219,9 @@ describe.skipIf(unavailable)('one decision', () => {
     const route = rig.route(await rig.startServers(1));
     rig.serve([route]);
     const table = tableOf(rig.plane.word('epoch'));
-    const { base, size } = rangeOf(rig.plane.rtControl.get(rig.controlIndex(route), 'slotRange')[table] ?? 0n);
+    const { base, size } = rangeOf(
+      rig.plane.rtControl.get(rig.controlIndex(route), 'slotRange')[table] ?? 0n,
+    );
     for (const owner of [900, 0xffff_ffff, 0]) {
       rig.plane.slotTables[table].fill(owner, base, base + size);
       expect((await rig.dial(route)).answer).toBe('ECONNREFUSED');

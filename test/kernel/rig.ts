@@ -1,7 +1,15 @@
 // What a kernel test stands on: a dataplane of its own, attached to a cgroup of
 // its own that this process enters, and real servers that say their name.
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,9 +17,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 import { makeKnobs, type Knobs } from '../../src/lib/config/knobs.js';
-import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
+import { cgroupRoot, mountsOf } from '../../src/lib/dataplane/cgroup.js';
 import { load, unload } from '../../src/lib/dataplane/loader.js';
-import { RingBuffer, type BpfMap } from '../../src/lib/dataplane/native.js';
+import { fileSystemType, RingBuffer, type BpfMap } from '../../src/lib/dataplane/native.js';
 import { openPlane } from '../../src/lib/dataplane/pins.js';
 import { codecs, type Plane } from '../../src/lib/dataplane/plane.js';
 import { Projector } from '../../src/lib/dataplane/projector.js';
@@ -21,7 +29,21 @@ import { assignRing } from '../../src/lib/field/ring.js';
 import { routeName, type Route } from '../../src/lib/routes/route-set.js';
 
 /** Why kernel tests cannot run here, or undefined. CI counts a skip as a failure. */
-export const unavailable = process.getuid?.() === 0 ? undefined : 'needs root';
+export const unavailable = whyUnavailable();
+
+function whyUnavailable(): string | undefined {
+  const missing = [
+    ...(process.getuid?.() === 0 ? [] : ['root']),
+    ...(existsSync('/sys/fs/bpf') && fileSystemType('/sys/fs/bpf') === 'bpf' ? [] : ['bpffs']),
+    ...(mountsOf(readFileSync('/proc/self/mountinfo', 'utf8'), 'cgroup2').length > 0
+      ? []
+      : ['cgroup v2']),
+  ];
+  if (missing.length === 0) return undefined;
+  const reason = `the kernel tests are skipped: this machine lacks ${missing.join(', ')}`;
+  console.warn(reason);
+  return reason;
+}
 
 export class NamedServer {
   private server: Server | undefined;
@@ -122,7 +144,10 @@ export class Rig {
   }
 
   async startServers(count: number, keep = false): Promise<NamedServer[]> {
-    const made = Array.from({ length: count }, (_, i) => new NamedServer(`server-${this.servers.length + i}`, keep));
+    const made = Array.from(
+      { length: count },
+      (_, i) => new NamedServer(`server-${this.servers.length + i}`, keep),
+    );
     for (const server of made) await server.listen();
     this.servers.push(...made);
     return made;
@@ -150,7 +175,11 @@ export class Rig {
       const ring = this.projector.ring(entry);
       if (ring.length === 0) continue;
       const indexes = [...entry.backends.values()].map(({ index }) => index);
-      const even = indexes.map((_, i) => Math.floor(((i + 1) * ring.length) / indexes.length) - Math.floor((i * ring.length) / indexes.length));
+      const even = indexes.map(
+        (_, i) =>
+          Math.floor(((i + 1) * ring.length) / indexes.length) -
+          Math.floor((i * ring.length) / indexes.length),
+      );
       const wanted = new Map(indexes.map((index, i) => [index, (counts ?? even)[i] ?? 0]));
       this.projector.setOwners(entry, assignRing(ring, wanted));
     }
@@ -164,7 +193,9 @@ export class Rig {
   }
 
   backendIndex(route: Route, position: number): number {
-    const backend = [...(this.projector.book.routes.get(route.name)?.backends.values() ?? [])][position];
+    const backend = [...(this.projector.book.routes.get(route.name)?.backends.values() ?? [])][
+      position
+    ];
     if (backend === undefined) throw new Error('the backend is not served');
     return backend.index;
   }
@@ -215,7 +246,14 @@ export class Rig {
   async sockets(mode: string, route: Route, ...numbers: readonly number[]): Promise<string> {
     const binary = join(this.directory, 'sockets');
     if (!existsSync(binary)) {
-      execFileSync('cc', ['-O1', '-Wall', '-Wextra', '-o', binary, join(import.meta.dirname, 'sockets.c')]);
+      execFileSync('cc', [
+        '-O1',
+        '-Wall',
+        '-Wextra',
+        '-o',
+        binary,
+        join(import.meta.dirname, 'sockets.c'),
+      ]);
     }
     const { vip, port } = addressOf(route);
     const words = [mode, vip, String(port), ...numbers.map(String)];
@@ -235,7 +273,9 @@ export function dial(host: string, port: number, localPort?: number): Promise<Di
     let answer = '';
     let peer = '';
     const socket = connect({ host, port, ...(localPort === undefined ? {} : { localPort }) });
-    socket.setTimeout(5000, () => socket.destroy(Object.assign(new Error('silent'), { code: 'SILENT' })));
+    socket.setTimeout(5000, () =>
+      socket.destroy(Object.assign(new Error('silent'), { code: 'SILENT' })),
+    );
     socket.on('connect', () => {
       peer = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;
     });
@@ -268,4 +308,3 @@ function ownCgroup(): string {
     .find((entry) => entry.startsWith('0::'));
   return join(cgroupRoot(), line?.slice(3) ?? '/');
 }
-

@@ -37,7 +37,8 @@ interface Backends extends Answer {
 }
 
 export default class InspectBackends extends InspectCommand<typeof InspectBackends, Backends> {
-  static override summary = 'Backends: state, slots, open connections, outcomes and connect latency.';
+  static override summary =
+    'Backends: state, slots, open connections, outcomes and connect latency.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --route shop/cart:http -o wide',
@@ -56,8 +57,16 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
       .filter((view) => route === undefined || routes.has(view.routeIndex))
       .filter((view) => backend === undefined || view.backend === backend)
       .map((view): Row => {
-        const { refused, timedOut, unreachable, abandoned, reset, closed, bytesSent, bytesReceived } =
-          view.counters;
+        const {
+          refused,
+          timedOut,
+          unreachable,
+          abandoned,
+          reset,
+          closed,
+          bytesSent,
+          bytesReceived,
+        } = view.counters;
         return {
           route: view.route,
           backend: view.backend,
@@ -90,9 +99,19 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
       { head: 'PICKS', align: 'right', cell: ({ picks }) => picks },
       { head: 'ESTABLISHED', align: 'right', cell: ({ established }) => established },
       { head: 'FAILED', align: 'right', cell: ({ failed }) => failed },
-      { head: 'P50 µs', align: 'right', wide: true, cell: ({ connectP50Us }) => micros(connectP50Us) },
+      {
+        head: 'P50 µs',
+        align: 'right',
+        wide: true,
+        cell: ({ connectP50Us }) => micros(connectP50Us),
+      },
       { head: 'P95 µs', align: 'right', cell: ({ connectP95Us }) => micros(connectP95Us) },
-      { head: 'P99 µs', align: 'right', wide: true, cell: ({ connectP99Us }) => micros(connectP99Us) },
+      {
+        head: 'P99 µs',
+        align: 'right',
+        wide: true,
+        cell: ({ connectP99Us }) => micros(connectP99Us),
+      },
       { head: 'REFUSED', align: 'right', wide: true, cell: ({ refused }) => refused },
       { head: 'TIMED OUT', align: 'right', wide: true, cell: ({ timedOut }) => timedOut },
       { head: 'ABANDONED', align: 'right', wide: true, cell: ({ abandoned }) => abandoned },

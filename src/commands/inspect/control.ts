@@ -23,7 +23,8 @@ interface Control extends Answer {
 }
 
 export default class InspectControl extends InspectCommand<typeof InspectControl, Control> {
-  static override summary = 'Each route’s valve: the agent’s mode, the override, the budget, the gear.';
+  static override summary =
+    'Each route’s valve: the agent’s mode, the override, the budget, the gear.';
   static override examples = ['<%= config.bin %> <%= command.id %>'];
   static override flags = {
     ...inspectFlags,
@@ -42,7 +43,10 @@ export default class InspectControl extends InspectCommand<typeof InspectControl
         override:
           override === undefined
             ? null
-            : { mode: override.mode, remainingMs: Number((override.expiresNs - nowNs) / 1_000_000n) },
+            : {
+                mode: override.mode,
+                remainingMs: Number((override.expiresNs - nowNs) / 1_000_000n),
+              },
         ratePerSecond: budget?.ratePerSecond ?? null,
         burst: budget?.burst ?? null,
         gear: view.gear,
@@ -63,7 +67,11 @@ export default class InspectControl extends InspectCommand<typeof InspectControl
         align: 'right',
         cell: ({ override }) => (override === null ? null : showDuration(override.remainingMs)),
       },
-      { head: 'RATE/s', align: 'right', cell: ({ ratePerSecond }) => ratePerSecond?.toFixed(0) ?? null },
+      {
+        head: 'RATE/s',
+        align: 'right',
+        cell: ({ ratePerSecond }) => ratePerSecond?.toFixed(0) ?? null,
+      },
       { head: 'BURST', align: 'right', cell: ({ burst }) => burst },
       { head: 'GEAR', cell: ({ gear }) => gear },
       { head: 'AFFINITY', align: 'right', cell: ({ affinitySeconds }) => affinitySeconds || null },

@@ -23,17 +23,25 @@ export default class InspectField extends InspectCommand<typeof InspectField, Fi
   }
 
   protected render(field: Field): string {
-    const completed = field.tableEpochs.map((epoch, i) => `${i === 0 ? 'A' : 'B'} ${epoch || 'incomplete'}`);
+    const completed = field.tableEpochs.map(
+      (epoch, i) => `${i === 0 ? 'A' : 'B'} ${epoch || 'incomplete'}`,
+    );
     return this.table(
       [
         ['epoch', field.epoch],
         ['held epoch', field.heldEpoch],
         ['active table', field.activeTable],
         ['tables', completed.join(', ')],
-        ['heartbeat age', field.heartbeatAgeMs === null ? 'never' : showDuration(field.heartbeatAgeMs)],
+        [
+          'heartbeat age',
+          field.heartbeatAgeMs === null ? 'never' : showDuration(field.heartbeatAgeMs),
+        ],
         ['failsafe mode', field.failsafeMode],
         ['agent', field.agentPid === null ? 'none' : `pid ${field.agentPid}`],
-        ['projection held for', field.projectionHeldMs === 0 ? null : showDuration(field.projectionHeldMs)],
+        [
+          'projection held for',
+          field.projectionHeldMs === 0 ? null : showDuration(field.projectionHeldMs),
+        ],
         ['regime', field.regime],
       ] as const,
       [

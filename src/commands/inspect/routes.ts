@@ -49,7 +49,10 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
         override:
           override === undefined
             ? null
-            : { mode: override.mode, remainingMs: Number((override.expiresNs - nowNs) / 1_000_000n) },
+            : {
+                mode: override.mode,
+                remainingMs: Number((override.expiresNs - nowNs) / 1_000_000n),
+              },
         picks: view.picks,
         refused: view.refused,
         gear: view.gear,

@@ -27,7 +27,9 @@ export default class InspectSlots extends InspectCommand<typeof InspectSlots, Sl
 
   protected view(snapshot: Snapshot, plane: Plane): Slots {
     const { epoch, activeTable } = readField(plane);
-    const names = new Set(selectRoutes(snapshot.routes(), this.flags.route).map(({ name }) => name));
+    const names = new Set(
+      selectRoutes(snapshot.routes(), this.flags.route).map(({ name }) => name),
+    );
     const routes = snapshot.slots().filter(({ route }) => names.has(route));
     return { schemaVersion: 1, epoch, activeTable, routes };
   }

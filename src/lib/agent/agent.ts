@@ -45,12 +45,13 @@ export class Agent {
   /** What is to be served from now on; throws, and changes nothing, if it does not fit. */
   serve(routes: RouteSet): void {
     this.projector.reconcile(routes);
-    this.counters.keepOnly(
-      new Set(
-        [...this.projector.book.routes.values()].flatMap(({ backends }) =>
-          [...backends.values()].map(({ index }) => index),
-        ),
-      ),
+    this.counters.keepOnly(new Set(this.backendIndexes()));
+  }
+
+  /** The indices of all backends that are served. */
+  backendIndexes(): number[] {
+    return [...this.projector.book.routes.values()].flatMap(({ backends }) =>
+      [...backends.values()].map(({ index }) => index),
     );
   }
 

@@ -3,11 +3,15 @@
 import { hostname } from 'node:os';
 
 import type { Knobs } from '../config/knobs.js';
-import { Lock } from '../dataplane/native.js';
-import { lockAsAgent, openPlane } from '../dataplane/pins.js';
+import { socketsObjectPath } from '../dataplane/loader.js';
+import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
+import { Reconciler } from '../dataplane/reconcile.js';
 import { InputError } from '../errors.js';
 import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
+
+/** A safeguard, not a signal: rare enough to cost nothing. */
+const reconcileEveryMs = 60_000;
 
 export interface AgentLog {
   info(message: string): void;
@@ -25,7 +29,7 @@ export interface RunOptions {
 }
 
 /** A node's own phase, so that nodes do not act on the same backends in step. */
-export function phaseMs(node: string, tickMs: number): number {
+function phaseMs(node: string, tickMs: number): number {
   let hash = 0;
   for (const character of node) hash = (Math.imul(hash, 31) + character.charCodeAt(0)) >>> 0;
   return hash % tickMs;
@@ -45,21 +49,28 @@ function describe(tick: Tick): string | undefined {
   return tick.outcome.kind === 'late' ? 'a late tick was abandoned' : undefined;
 }
 
+/** A kernel without BTF cannot list its sockets: the counts are then trusted as they are. */
+function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
+  try {
+    const corrected = reconciler.run(agent.backendIndexes());
+    if (corrected > 0)
+      log.warn(`${corrected} open counts differed from the sockets and were corrected`);
+  } catch (error) {
+    log.warn(
+      `the sockets could not be listed: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
 /** Runs until `signal` is aborted. Ticks fall on a fixed grid, so they do not drift. */
 export async function runAgent(options: RunOptions): Promise<void> {
   const { pinPath, knobs, log, signal } = options;
   const plane = openPlane(pinPath);
   const own = lockAsAgent(pinPath);
   try {
-    const agent = new Agent(plane, knobs, (change) => {
-      const lock = Lock.tryAcquire(pinPath, 'exclusive');
-      if (lock === undefined) return undefined;
-      try {
-        return change();
-      } finally {
-        lock.release();
-      }
-    });
+    const agent = new Agent(plane, knobs, (change) => exclusivelyNow(pinPath, change));
+    const reconciler = new Reconciler(plane, socketsObjectPath);
+    let nextReconcile = performance.now() + reconcileEveryMs;
     const watch = new ServicesWatch(options.services, {
       changed(routes) {
         try {
@@ -82,6 +93,9 @@ export async function runAgent(options: RunOptions): Promise<void> {
         const words = describe(tick);
         if (words !== undefined) log.info(words);
         options.onTick?.(tick);
+        if (performance.now() < nextReconcile) return;
+        nextReconcile = performance.now() + reconcileEveryMs;
+        reconcile(reconciler, agent, log);
       });
       agent.stop();
       log.info('stopped; the dataplane stays and holds the field');
@@ -101,17 +115,17 @@ async function ticks(tickMs: number, signal: AbortSignal, tick: () => void): Pro
   while (!signal.aborted) {
     const now = performance.now();
     const next = Math.ceil((now + 1 - phase) / tickMs) * tickMs + phase;
-    await pause(next - now, signal);
-    if (!signal.aborted) tick();
+    if (await pause(next - now, signal)) tick();
   }
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** False if it was cut short. */
+function pause(ms: number, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', done);
-      resolve();
+      resolve(!signal.aborted);
     };
     const timer = setTimeout(done, ms);
     signal.addEventListener('abort', done);

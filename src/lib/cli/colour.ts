@@ -13,7 +13,7 @@ export function chooseColour(chosen: ColourChoice): void {
 function wanted(stream: 'stdout' | 'stderr'): boolean {
   if (choice !== 'auto') return choice === 'always';
   const noColor = process.env['NO_COLOR'];
-  return (noColor === undefined || noColor === '') && process[stream].isTTY === true;
+  return (noColor === undefined || noColor === '') && process[stream].isTTY;
 }
 
 export function palette(stream: 'stdout' | 'stderr'): ChalkInstance {

@@ -30,7 +30,10 @@ export const tableFlags = {
   ...jsonFlag,
   'no-headers': Flags.boolean({ summary: 'leave out the head of the table' }),
   output: Flags.option({ char: 'o', options: ['wide'] as const, summary: 'show more columns' })(),
-  watch: Flags.boolean({ char: 'w', summary: 'print again every second, as JSON lines with --json' }),
+  watch: Flags.boolean({
+    char: 'w',
+    summary: 'print again every second, as JSON lines with --json',
+  }),
 };
 
 export const cgroupFlag = {

@@ -10,7 +10,7 @@ import { bar, renderTable } from './table.js';
 const barWidth = 24;
 
 export class DemoView {
-  private readonly live = process.stderr.isTTY === true;
+  private readonly live = process.stderr.isTTY;
   private readonly draw = createLogUpdate(process.stderr);
   private told = '';
 
@@ -97,7 +97,11 @@ export function renderFacts(phases: readonly PhaseFacts[]): string {
         align: 'right' as const,
         cell: ({ perBackend }: PhaseFacts) => perBackend[backend] ?? 0,
       })),
-      { head: 'SHIFTED IN', align: 'right', cell: ({ shiftMs }) => (shiftMs === null ? null : showDuration(shiftMs)) },
+      {
+        head: 'SHIFTED IN',
+        align: 'right',
+        cell: ({ shiftMs }) => (shiftMs === null ? null : showDuration(shiftMs)),
+      },
       { head: 'FAILSAFE', cell: (facts) => failsafe(facts) || null },
       { head: 'OK', cell: ({ ok }) => (ok ? 'yes' : 'NO') },
     ],

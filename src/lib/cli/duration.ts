@@ -7,7 +7,10 @@ export function parseDuration(text: string, flag: string): number {
   const [, amount, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
   const scale = unitsMs[unit];
   if (amount === undefined || scale === undefined) {
-    throw new UsageError(`${flag} ${text} is not a duration.`, 'Write it as 500ms, 30s, 10m or 2h.');
+    throw new UsageError(
+      `${flag} ${text} is not a duration.`,
+      'Write it as 500ms, 30s, 10m or 2h.',
+    );
   }
   return Math.round(Number(amount) * scale);
 }

@@ -36,7 +36,7 @@ function usageFailure(error: Error): Failure {
   };
 }
 
-export function describeFailure(error: unknown): Failure {
+function describeFailure(error: unknown): Failure {
   if (error instanceof NityError) {
     const { code, exitCode, message, hint } = error;
     return { code, exitCode, message, hint };
@@ -61,7 +61,7 @@ export function describeFailure(error: unknown): Failure {
 }
 
 /** Help and version leave oclif as an exit of 0: nothing failed. */
-export function isCleanExit(error: unknown): boolean {
+function isCleanExit(error: unknown): boolean {
   return isOclifError(error) && error.oclif.exit === 0;
 }
 

@@ -45,7 +45,9 @@ export abstract class InspectCommand<
       do {
         // The table that the kernel decides by: the held one when the agent is stale.
         const table = readField(plane).activeTable === 'A' ? 0 : 1;
-        this.answer(this.view(new Snapshot(plane, table), plane), (document) => this.render(document));
+        this.answer(this.view(new Snapshot(plane, table), plane), (document) =>
+          this.render(document),
+        );
         if (watch) await sleep(everyMs);
       } while (watch);
     } finally {

@@ -24,12 +24,19 @@ function fromFile(path: string): Record<string, unknown> {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new InputError(`The knobs file ${path} cannot be read.`, 'Name a readable file with --config.', error);
+    throw new InputError(
+      `The knobs file ${path} cannot be read.`,
+      'Name a readable file with --config.',
+      error,
+    );
   }
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const fail = (offset: number, what: string): never => {
     const { line, col } = lines.linePos(offset);
-    throw new InputError(`${path}:${line}:${col}: ${what}.`, 'Correct the file; nothing was changed.');
+    throw new InputError(
+      `${path}:${line}:${col}: ${what}.`,
+      'Correct the file; nothing was changed.',
+    );
   };
   const [broken] = document.errors;
   if (broken !== undefined) fail(broken.pos[0], broken.message);

@@ -28,7 +28,10 @@ export interface Override {
 const nsPerSecond = 1e9;
 
 /** GCRA's form of a budget: the interval between tokens, and the burst as a time. */
-export function budgetWords({ ratePerSecond, burst }: Budget): { tokenNs: bigint; burstNs: bigint } {
+function budgetWords({ ratePerSecond, burst }: Budget): {
+  tokenNs: bigint;
+  burstNs: bigint;
+} {
   const tokenNs = BigInt(Math.max(1, Math.round(nsPerSecond / ratePerSecond)));
   return { tokenNs, burstNs: tokenNs * BigInt(burst) };
 }
@@ -51,9 +54,7 @@ export function readOverride(plane: Plane, route: number, nowNs: bigint): Overri
 /** The budget is written before the word that makes it count. */
 export function writeOverride(plane: Plane, route: number, override: Override): void {
   const words =
-    override.budget === undefined
-      ? { tokenNs: 0n, burstNs: 0n }
-      : budgetWords(override.budget);
+    override.budget === undefined ? { tokenNs: 0n, burstNs: 0n } : budgetWords(override.budget);
   plane.rtControl.write(route, {
     overrideTokenNs: words.tokenNs,
     overrideBurstNs: words.burstNs,
@@ -100,7 +101,9 @@ export function readField(plane: Plane): FieldStatus {
     failsafeMode,
     tableEpochs: [plane.tableEpoch(0), plane.tableEpoch(1)],
     projectionHeldMs:
-      state.projectionHeldUntilNs > nowNs ? Number((state.projectionHeldUntilNs - nowNs) / nsPerMs) : 0,
+      state.projectionHeldUntilNs > nowNs
+        ? Number((state.projectionHeldUntilNs - nowNs) / nsPerMs)
+        : 0,
     agentPid: state.agentPid === 0 ? null : state.agentPid,
     regime: state.regime,
   };

@@ -21,18 +21,21 @@ function hash32(text: string, seed: number): number {
 export function fillFallback(endpoints: readonly string[], size: number): Uint32Array {
   const owners = new Uint32Array(size).fill(endpoints.length);
   // The order of the list must not matter, only its members.
-  const order = endpoints.map((_, i) => i).sort((a, b) => {
-    const [x = '', y = ''] = [endpoints[a], endpoints[b]];
-    return x < y ? -1 : x > y ? 1 : 0;
-  });
+  const order = endpoints
+    .map((_, i) => i)
+    .sort((a, b) => {
+      const [x = '', y = ''] = [endpoints[a], endpoints[b]];
+      return x < y ? -1 : x > y ? 1 : 0;
+    });
   const cursors = order.map((position) => {
     const endpoint = endpoints[position] ?? '';
     return { position, at: hash32(endpoint, 1) % size, step: hash32(endpoint, 2) | 1 };
   });
-  for (let filled = 0; filled < size && cursors.length > 0; ) {
+  for (let filled = 0; filled < size && cursors.length > 0;) {
     for (const cursor of cursors) {
       if (filled === size) break;
-      while (owners[cursor.at] !== endpoints.length) cursor.at = (cursor.at + cursor.step) & (size - 1);
+      while (owners[cursor.at] !== endpoints.length)
+        cursor.at = (cursor.at + cursor.step) & (size - 1);
       owners[cursor.at] = cursor.position;
       filled++;
     }

@@ -45,14 +45,22 @@ export function flip(plane: Plane, options: FlipOptions): FlipReport {
     const next = epoch + 1n;
     return {
       before,
-      after: { ...before, epoch: next, heldEpoch: options.force ? next : before.heldEpoch, activeTable: target === 0 ? 'A' : 'B' },
+      after: {
+        ...before,
+        epoch: next,
+        heldEpoch: options.force ? next : before.heldEpoch,
+        activeTable: target === 0 ? 'A' : 'B',
+      },
     };
   }
   // The hold comes first: an agent that sees the flip must see why not to undo it.
   plane.setWord('projectionHeldUntilNs', plane.nowNs() + BigInt(options.holdMs) * 1_000_000n);
   plane.setTableEpoch(target, epoch + 1n);
   if (!plane.flipEpoch(epoch, epoch + 1n)) {
-    throw new UnsafeError('Another flip came in between.', 'Look at `nity inspect field`, then decide.');
+    throw new UnsafeError(
+      'Another flip came in between.',
+      'Look at `nity inspect field`, then decide.',
+    );
   }
   if (options.force) plane.setWord('heldEpoch', epoch + 1n);
   return { before, after: readField(plane) };

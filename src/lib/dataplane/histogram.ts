@@ -2,7 +2,7 @@
 import { Limit } from './abi.js';
 
 /** Where bucket `i` begins, in nanoseconds: 0, 1024, 2048, 4096 … (observe.h). */
-export function bucketStartNs(bucket: number): number {
+function bucketStartNs(bucket: number): number {
   return bucket === 0 ? 0 : 2 ** (Limit.histogramShift + bucket - 1);
 }
 

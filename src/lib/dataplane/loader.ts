@@ -10,15 +10,16 @@ import type { Knobs } from '../config/knobs.js';
 import { errnoOf, KernelError, NityError, SchemaError, UnsafeError } from '../errors.js';
 import { Limit } from './abi.js';
 import { initialise } from './initialise.js';
+import { BpfLink, BpfMap, BpfObject, BpfProgram, cgroupId, Lock } from './native.js';
 import {
-  BpfLink,
-  BpfMap,
-  BpfObject,
-  BpfProgram,
-  cgroupId,
-  Lock,
-} from './native.js';
-import { exclusively, isLoaded, linkPin, mapPin, openPlane, privilegeError, requireBpffs } from './pins.js';
+  exclusively,
+  isLoaded,
+  linkPin,
+  mapPin,
+  openPlane,
+  privilegeError,
+  requireBpffs,
+} from './pins.js';
 import { describeSchema, mapNames, schemaWord, type MapName } from './plane.js';
 
 const build = new URL('../../../bpf/build/', import.meta.url);
@@ -381,4 +382,3 @@ function removeIfEmpty(directory: string): void {
     if (!['ENOENT', 'ENOTEMPTY'].includes(errnoOf(error) ?? '')) throw error;
   }
 }
-

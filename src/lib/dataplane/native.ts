@@ -152,22 +152,22 @@ interface Addon {
     addresses: number,
     flows: number,
   ) => Model;
-  loadAcquire64(memory: ArrayBuffer, offset: number): bigint;
-  storeRelease64(memory: ArrayBuffer, offset: number, value: bigint): void;
-  compareExchange64(
+  readonly loadAcquire64: (memory: ArrayBuffer, offset: number) => bigint;
+  readonly storeRelease64: (memory: ArrayBuffer, offset: number, value: bigint) => void;
+  readonly compareExchange64: (
     memory: ArrayBuffer,
     offset: number,
     expected: bigint,
     desired: bigint,
-  ): boolean;
-  monotonicNs(): bigint;
-  possibleCpus(): number;
-  libbpfVersion(): string;
-  fileSystemType(path: string): 'bpf' | 'cgroup2' | 'other';
-  cgroupId(path: string): bigint;
+  ) => boolean;
+  readonly monotonicNs: () => bigint;
+  readonly possibleCpus: () => number;
+  readonly libbpfVersion: () => string;
+  readonly fileSystemType: (path: string) => 'bpf' | 'cgroup2' | 'other';
+  readonly cgroupId: (path: string) => bigint;
   /** The kernel times every program until the returned function is called. */
-  enableRunTimeStats(): () => void;
-  iterateSockets(object: string, flows: MapHandle): Uint8Array;
+  readonly enableRunTimeStats: () => () => void;
+  readonly iterateSockets: (object: string, flows: MapHandle) => Uint8Array;
 }
 
 const path = fileURLToPath(new URL('../../../bpf/build/nity.node', import.meta.url));

@@ -28,7 +28,7 @@ export interface ModeChange {
   readonly after: AdmissionModeName | null;
 }
 
-export function matchesRoute(view: RouteView, filter: string): boolean {
+function matchesRoute(view: RouteView, filter: string): boolean {
   return (
     view.name === filter || view.addresses.some(({ vip, port }) => `${vip}:${port}` === filter)
   );
@@ -36,7 +36,8 @@ export function matchesRoute(view: RouteView, filter: string): boolean {
 
 /** The routes that a filter names; refuses a filter that names none. */
 export function selectRoutes(views: readonly RouteView[], filter: string | undefined): RouteView[] {
-  const chosen = filter === undefined ? [...views] : views.filter((view) => matchesRoute(view, filter));
+  const chosen =
+    filter === undefined ? [...views] : views.filter((view) => matchesRoute(view, filter));
   if (chosen.length > 0 || filter === undefined) return chosen;
   throw new InputError(
     `There is no route ${filter}.`,

@@ -7,11 +7,16 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
-import { KernelError, NotLoadedError, PrivilegeError, UnsafeError, UsageError, errnoOf } from '../errors.js';
+import {
+  KernelError,
+  NotLoadedError,
+  PrivilegeError,
+  UnsafeError,
+  UsageError,
+  errnoOf,
+} from '../errors.js';
 import { BpfMap, fileSystemType, Lock, monotonicNs, type MapHandle } from './native.js';
 import { Plane, type MapName, type MapSource } from './plane.js';
-
-export const defaultPinPath = '/sys/fs/bpf/nity';
 
 export function mapPin(pinPath: string, map: MapName): string {
   return join(pinPath, 'maps', map);
@@ -117,6 +122,17 @@ export function exclusively<T>(path: string, change: () => T): T {
       'Find it and let it finish, then run this again.',
     );
   }
+  try {
+    return change();
+  } finally {
+    lock.release();
+  }
+}
+
+/** Like exclusively(), but gives up at once; undefined if another is at it. */
+export function exclusivelyNow<T>(path: string, change: () => T): T | undefined {
+  const lock = Lock.tryAcquire(path, 'exclusive');
+  if (lock === undefined) return undefined;
   try {
     return change();
   } finally {

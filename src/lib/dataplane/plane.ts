@@ -1,6 +1,6 @@
 // The dataplane's maps as typed memory. The kernel's maps and the model's look
 // the same from here, and nothing below this file knows which it has.
-import { layouts, Limit, Schema } from './abi.js';
+import { type layouts, Limit, Schema } from './abi.js';
 import { SchemaError } from '../errors.js';
 import { compareExchange64, loadAcquire64, storeRelease64, type MapHandle } from './native.js';
 import { StructArray, StructCodec } from './struct.js';
@@ -51,11 +51,7 @@ export function describeSchema(word: number): string {
 
 /** A word of field_state that both planes write: always whole, always ordered. */
 type FieldWord =
-  | 'epoch'
-  | 'heldEpoch'
-  | 'lastAgentSeenNs'
-  | 'projectionHeldUntilNs'
-  | 'agentStartedNs';
+  'epoch' | 'heldEpoch' | 'lastAgentSeenNs' | 'projectionHeldUntilNs' | 'agentStartedNs';
 
 export class Plane {
   readonly fieldState: StructArray<'fieldState'>;

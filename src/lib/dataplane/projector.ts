@@ -196,7 +196,8 @@ export class Projector {
     const indexes = [...entry.backends.values()].map(({ index }) => index);
     const size = ids.length === 0 ? 0 : tableSize(ids.length, this.options.slotsPerRoute);
     const before = entry.fallback;
-    if (size !== before.size) entry.fallback = size === 0 ? noRange : this.book.fallback.allocate(size);
+    if (size !== before.size)
+      entry.fallback = size === 0 ? noRange : this.book.fallback.allocate(size);
     const { base } = entry.fallback;
     fillFallback(ids, size).forEach((position, slot) => {
       this.plane.fallback[base + slot] = indexes[position] ?? None.none;
@@ -208,7 +209,8 @@ export class Projector {
   /** The ring that this route is to have: the owner of each slot, empty for no backends. */
   setOwners(entry: RouteEntry, owners: Uint32Array): void {
     const same =
-      owners.length === entry.owners.length && owners.every((owner, i) => owner === entry.owners[i]);
+      owners.length === entry.owners.length &&
+      owners.every((owner, i) => owner === entry.owners[i]);
     if (same) return;
     entry.owners = owners;
     entry.version++;
@@ -226,7 +228,8 @@ export class Projector {
 
   setBackendState(index: number, state: 'healthy' | 'degraded' | 'isolated'): void {
     const code = BackendState[state];
-    if (this.plane.backends.get(index, 'state') !== code) this.plane.backends.write(index, { state: code });
+    if (this.plane.backends.get(index, 'state') !== code)
+      this.plane.backends.write(index, { state: code });
   }
 
   setAdmission(entry: RouteEntry, mode: keyof typeof AdmissionMode): void {

@@ -1,7 +1,14 @@
 // The maps read as a person thinks of them: routes by name, backends by address.
 // Read-only, and needs no agent. What names something missing is shown as such.
 import { BackendState, Counter, FlowPhase, Gear, None } from './abi.js';
-import { admissionModeName, budgetOf, readOverride, type AdmissionModeName, type Budget, type Override } from './control.js';
+import {
+  admissionModeName,
+  budgetOf,
+  readOverride,
+  type AdmissionModeName,
+  type Budget,
+  type Override,
+} from './control.js';
 import { quantileNs } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
 import { iterateSockets } from './native.js';
@@ -176,13 +183,19 @@ export class Snapshot {
 
   slots(): SlotsView[] {
     return [...this.names].map(([index, route]) => {
-      const { base, size } = rangeOf(this.plane.rtControl.get(index, 'slotRange')[this.table] ?? 0n);
+      const { base, size } = rangeOf(
+        this.plane.rtControl.get(index, 'slotRange')[this.table] ?? 0n,
+      );
       const owned = new Map<number, number>();
       for (const owner of this.plane.slotTables[this.table].subarray(base, base + size)) {
         owned.set(owner, (owned.get(owner) ?? 0) + 1);
       }
       const slots = [...owned]
-        .map(([owner, count]) => ({ backend: this.backendName(owner), slots: count, share: count / size }))
+        .map(([owner, count]) => ({
+          backend: this.backendName(owner),
+          slots: count,
+          share: count / size,
+        }))
         .sort((a, b) => (a.backend < b.backend ? -1 : 1));
       return { route, total: size, slots };
     });
@@ -205,10 +218,26 @@ export class Snapshot {
     return totals;
   }
 
-  maps(): { name: MapName; id: number; type: number; keySize: number; valueSize: number; maxEntries: number; memoryBytes: number }[] {
+  maps(): {
+    name: MapName;
+    id: number;
+    type: number;
+    keySize: number;
+    valueSize: number;
+    maxEntries: number;
+    memoryBytes: number;
+  }[] {
     return mapNames.map((name) => {
       const { id, type, keySize, valueSize, maxEntries } = this.plane.handle(name).info();
-      return { name, id, type, keySize, valueSize, maxEntries, memoryBytes: maxEntries * (keySize + valueSize) };
+      return {
+        name,
+        id,
+        type,
+        keySize,
+        valueSize,
+        maxEntries,
+        memoryBytes: maxEntries * (keySize + valueSize),
+      };
     });
   }
 
@@ -225,7 +254,9 @@ export class Snapshot {
     const bytes = iterateSockets(socketsObject, this.plane.handle('sk_flow'));
     const views: FlowView[] = [];
     for (let at = 0; at < bytes.length; at += codecs.socket.size) {
-      const { flow, source, sourcePort } = codecs.socket.decodeBytes(bytes.subarray(at, at + codecs.socket.size));
+      const { flow, source, sourcePort } = codecs.socket.decodeBytes(
+        bytes.subarray(at, at + codecs.socket.size),
+      );
       views.push({
         kind: 'socket',
         client: `${ipv4ToText(source)}:${sourcePort}`,

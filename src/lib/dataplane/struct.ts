@@ -40,7 +40,14 @@ type FieldsOfKind<N extends StructName, K extends string> = {
 }[keyof FieldsOf<N>] &
   string;
 
-const widths: Readonly<Record<string, number>> = { u8: 1, u16: 2, be16: 2, u32: 4, be32: 4, u64: 8 };
+const widths: Readonly<Record<string, number>> = {
+  u8: 1,
+  u16: 2,
+  be16: 2,
+  u32: 4,
+  be32: 4,
+  u64: 8,
+};
 const text = { decoder: new TextDecoder(), encoder: new TextEncoder() };
 
 function readScalar(view: DataView, kind: string, at: number): number | bigint {
@@ -131,7 +138,10 @@ export class StructCodec<N extends StructName> {
   /** The struct at byte `at` of `view`. */
   decode(view: DataView, at = 0): Struct<N> {
     return Object.fromEntries(
-      Object.entries(this.layout.fields).map(([name, field]) => [name, this.value(view, at, field)]),
+      Object.entries(this.layout.fields).map(([name, field]) => [
+        name,
+        this.value(view, at, field),
+      ]),
     ) as Struct<N>;
   }
 

@@ -10,8 +10,7 @@ export interface BackendOrder {
 }
 
 export type BackendsMessage =
-  | { readonly kind: 'ready'; readonly ports: readonly number[] }
-  | { readonly kind: 'obeyed' };
+  { readonly kind: 'ready'; readonly ports: readonly number[] } | { readonly kind: 'obeyed' };
 
 class Backend {
   private delayMs = healthyMs;

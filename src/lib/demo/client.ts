@@ -30,7 +30,11 @@ function dial(): void {
   socket.on('error', () => (failed = true));
   socket.on('close', () => {
     const atMs = nowMs();
-    results.push({ atMs, answer: failed || answer === '' ? null : answer, latencyMs: atMs - startMs });
+    results.push({
+      atMs,
+      answer: failed || answer === '' ? null : answer,
+      latencyMs: atMs - startMs,
+    });
   });
 }
 

@@ -87,7 +87,12 @@ export class KernelStage implements Stage {
     mkdirSync(cgroup);
     // A cgroup is busy until the last of its processes has been reaped.
     this.undo.push(() => until('its cgroup to empty', () => removed(cgroup)));
-    load({ pinPath: this.pinPath, cgroup, knobs: this.knobs, sizes: { backends: 1024, routes: 1024, slots: 65_536 } });
+    load({
+      pinPath: this.pinPath,
+      cgroup,
+      knobs: this.knobs,
+      sizes: { backends: 1024, routes: 1024, slots: 65_536 },
+    });
     this.undo.push(() => void unload({ pinPath: this.pinPath, force: true }));
     this.dataplane = openPlane(this.pinPath);
     const plane = this.dataplane;
@@ -109,7 +114,10 @@ export class KernelStage implements Stage {
   private fork(module: string, args: readonly string[]): ChildProcess {
     const path = fileURLToPath(new URL(`./${module}.js`, import.meta.url));
     // Ctrl-C reaches the whole foreground group: only the story decides who ends when.
-    const child = fork(path, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], detached: true });
+    const child = fork(path, args, {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      detached: true,
+    });
     this.undo.push(() => end(child));
     return child;
   }
@@ -138,10 +146,23 @@ export class KernelStage implements Stage {
   }
 
   async startAgent(): Promise<void> {
-    const knobs = Object.entries(this.knobs).flatMap(([name, value]) => ['--knob', `${name}=${value}`]);
+    const knobs = Object.entries(this.knobs).flatMap(([name, value]) => [
+      '--knob',
+      `${name}=${value}`,
+    ]);
     this.agent = spawn(
       process.execPath,
-      [cli, 'run-agent', '--pin-path', this.pinPath, '--services', this.services, '--log-level', 'warn', ...knobs],
+      [
+        cli,
+        'run-agent',
+        '--pin-path',
+        this.pinPath,
+        '--services',
+        this.services,
+        '--log-level',
+        'warn',
+        ...knobs,
+      ],
       { stdio: ['ignore', 'ignore', 'inherit'], detached: true },
     );
     const { pid } = this.agent;
@@ -172,7 +193,12 @@ export class KernelStage implements Stage {
       heartbeatAgeMs: field.heartbeatAgeMs,
       backends: this.names.map((name, i) => {
         const view = views[i];
-        return { name, slots: view?.slots ?? 0, state: view?.state ?? 'missing', open: view?.open ?? 0 };
+        return {
+          name,
+          slots: view?.slots ?? 0,
+          state: view?.state ?? 'missing',
+          open: view?.open ?? 0,
+        };
       }),
     };
   }

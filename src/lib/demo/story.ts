@@ -47,7 +47,12 @@ export function story(stage: Stage, fast: boolean, tau2Ms: number): Phase[] {
   const name = stage.names[sick] ?? '';
   const scale = fast ? 1 : 2;
   return [
-    { name: 'steady', narration: 'Six healthy backends share the load.', durationMs: 3000 * scale, mustServeAll: true },
+    {
+      name: 'steady',
+      narration: 'Six healthy backends share the load.',
+      durationMs: 3000 * scale,
+      mustServeAll: true,
+    },
     {
       name: 'refuse',
       narration: `${name} refuses connections: the kernel suspects it at once, the agent isolates it.`,
@@ -152,6 +157,11 @@ class Witness {
   }
 }
 
+/** A signal changes while a phase waits, which a type checker cannot see. */
+function stopped(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
+
 /** Plays the story to its end, or until `signal` is aborted. */
 export async function play(
   stage: Stage,
@@ -162,16 +172,15 @@ export async function play(
 ): Promise<PhaseFacts[]> {
   const facts: PhaseFacts[] = [];
   for (const phase of phases) {
-    if (signal.aborted) break;
+    if (stopped(signal)) break;
     const beganMs = stage.now().atMs;
     await phase.begin?.(stage);
     const witness = new Witness(phase, stage.names, beganMs);
-    for (;;) {
+    for (let elapsedMs = 0; elapsedMs < phase.durationMs && !stopped(signal);) {
       const connects = await stage.pass(frameMs);
       const now = stage.now();
-      const elapsedMs = now.atMs - beganMs;
+      elapsedMs = now.atMs - beganMs;
       onFrame({ phase, now, elapsedMs, recent: witness.see(connects, now) });
-      if (elapsedMs >= phase.durationMs || signal.aborted) break;
     }
     const found = witness.facts();
     facts.push(found);

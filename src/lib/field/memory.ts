@@ -19,7 +19,7 @@ export function freshMemory(knobs: Knobs): BackendMemory {
  * the backward Euler step of dx/dt = (u - x)/tau. Needs no exp(), so it is the
  * same bit for bit everywhere.
  */
-export function gain(dtMs: number, tauMs: number): number {
+function gain(dtMs: number, tauMs: number): number {
   return dtMs / (dtMs + tauMs);
 }
 

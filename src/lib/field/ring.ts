@@ -9,7 +9,10 @@ const nobody = 0;
 function isolation(owners: Uint32Array, slot: number, owner: number): number {
   const size = owners.length;
   for (let distance = 1; distance <= size / 2; distance++) {
-    if (owners[(slot + distance) % size] === owner || owners[(slot - distance + size) % size] === owner) {
+    if (
+      owners[(slot + distance) % size] === owner ||
+      owners[(slot - distance + size) % size] === owner
+    ) {
       return distance;
     }
   }

@@ -5,7 +5,11 @@
  * exact. Equal remainders go to the earlier of `order`, so that who is listed
  * first does not matter, only who is.
  */
-export function apportion(weights: readonly number[], total: number, order: readonly number[]): number[] {
+export function apportion(
+  weights: readonly number[],
+  total: number,
+  order: readonly number[],
+): number[] {
   const sum = weights.reduce((a, b) => a + b, 0);
   if (sum <= 0) return weights.map(() => 0);
   const exact = weights.map((weight) => (weight / sum) * total);
@@ -38,7 +42,8 @@ export function targets(
       order,
     );
     const under = order.filter((i) => !fixed.has(i) && (counts[i] ?? 0) < (floors[i] ?? 0));
-    if (under.length === 0) return counts.map((count, i) => (fixed.has(i) ? (floors[i] ?? 0) : count));
+    if (under.length === 0)
+      return counts.map((count, i) => (fixed.has(i) ? (floors[i] ?? 0) : count));
     // With every backend at its floor there is nobody to give: weights alone decide.
     if (fixed.size + under.length === weights.length) return apportion(weights, total, order);
     for (const i of under) fixed.add(i);

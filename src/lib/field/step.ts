@@ -28,7 +28,12 @@ interface Judged {
   readonly systemic: boolean;
 }
 
-function observe(route: RouteSignals, before: RouteMemory | undefined, dtMs: number, knobs: Knobs): Judged {
+function observe(
+  route: RouteSignals,
+  before: RouteMemory | undefined,
+  dtMs: number,
+  knobs: Knobs,
+): Judged {
   const memories = route.backends.map((signals) => {
     const known = before?.backends.get(signals.id) ?? freshMemory(knobs);
     return judge(remember(known, signals, dtMs, knobs), signals, dtMs, knobs);
@@ -48,7 +53,12 @@ function tieOrder(route: RouteSignals): number[] {
     .sort((a, b) => ((route.backends[a]?.id ?? '') < (route.backends[b]?.id ?? '') ? -1 : 1));
 }
 
-function wanted(route: RouteSignals, judged: Judged, order: readonly number[], knobs: Knobs): number[] {
+function wanted(
+  route: RouteSignals,
+  judged: Judged,
+  order: readonly number[],
+  knobs: Knobs,
+): number[] {
   const { slots, backends } = route;
   const fair = slots / backends.length;
   const out = (i: number) => !judged.systemic && judged.memories[i]?.isolated === true;
@@ -57,20 +67,36 @@ function wanted(route: RouteSignals, judged: Judged, order: readonly number[], k
     return judged.systemic ? 1 : 1 / (pressure.total + knobs.epsilon);
   });
   // An isolated backend keeps one slot as its drip: the kernel's breaker guards it.
-  const floors = backends.map((_, i) => (out(i) ? 1 : Math.max(1, Math.round(fair * knobs.floorShare))));
+  const floors = backends.map((_, i) =>
+    out(i) ? 1 : Math.max(1, Math.round(fair * knobs.floorShare)),
+  );
   return targets(weights, floors, slots, order);
 }
 
 /** What each backend owns to begin with: slots that nobody owns are dealt out by target. */
-function occupied(route: RouteSignals, target: readonly number[], order: readonly number[]): number[] {
+function occupied(
+  route: RouteSignals,
+  target: readonly number[],
+  order: readonly number[],
+): number[] {
   const current = route.backends.map(({ slots }) => slots);
   const free = route.slots - current.reduce((a, b) => a + b, 0);
   const missing = target.map((count, i) => Math.max(0, count - (current[i] ?? 0)));
-  const dealt = targets(missing, missing.map(() => 0), Math.max(0, free), order);
+  const dealt = targets(
+    missing,
+    missing.map(() => 0),
+    Math.max(0, free),
+    order,
+  );
   return current.map((count, i) => count + (dealt[i] ?? 0));
 }
 
-function limits(route: RouteSignals, judged: Judged, current: readonly number[], knobs: Knobs): number[] {
+function limits(
+  route: RouteSignals,
+  judged: Judged,
+  current: readonly number[],
+  knobs: Knobs,
+): number[] {
   const most = Math.max(1, Math.floor((route.slots / route.backends.length) * knobs.viscosity));
   const freed = route.backends.reduce((sum, _, i) => {
     const out = !judged.systemic && judged.memories[i]?.isolated === true;
@@ -129,14 +155,21 @@ interface RouteStep {
   readonly reasons: readonly Reason[];
 }
 
-function stepRoute(route: RouteSignals, before: RouteMemory | undefined, dtMs: number, knobs: Knobs): RouteStep {
+function stepRoute(
+  route: RouteSignals,
+  before: RouteMemory | undefined,
+  dtMs: number,
+  knobs: Knobs,
+): RouteStep {
   const judged = observe(route, before, dtMs, knobs);
   const order = tieOrder(route);
   const target = wanted(route, judged, order, knobs);
   const current = occupied(route, target, order);
   const fair = route.slots / Math.max(1, route.backends.length);
   const moving = moves(current, target, fair, before?.moving ?? false, knobs);
-  const slots = moving ? viscous(current, target, limits(route, judged, current, knobs), order) : current;
+  const slots = moving
+    ? viscous(current, target, limits(route, judged, current, knobs), order)
+    : current;
   const none: Pressure = { queue: 1, latency: 1, errors: 0, total: 0 };
   const backends = route.backends.map(({ id }, i) => ({
     id,
@@ -149,7 +182,9 @@ function stepRoute(route: RouteSignals, before: RouteMemory | undefined, dtMs: n
     const to = slots[i] ?? 0;
     if (to === from) return [];
     const kind = kindOf(judged, before, route, i, to);
-    return [{ route: route.name, backend: id, kind, from, to, pressure: judged.pressures[i] ?? none }];
+    return [
+      { route: route.name, backend: id, kind, from, to, pressure: judged.pressures[i] ?? none },
+    ];
   });
   const memories = new Map(
     route.backends.map(({ id }, i) => [id, judged.memories[i] ?? freshMemory(knobs)]),

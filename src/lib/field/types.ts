@@ -75,14 +75,7 @@ export interface RouteField {
 }
 
 export type ReasonKind =
-  | 'queue'
-  | 'latency'
-  | 'errors'
-  | 'isolation'
-  | 'drip'
-  | 'recovery'
-  | 'churn'
-  | 'systemic';
+  'queue' | 'latency' | 'errors' | 'isolation' | 'drip' | 'recovery' | 'churn' | 'systemic';
 
 /** Why a backend's slots changed, with the numbers that caused it. */
 export interface Reason {

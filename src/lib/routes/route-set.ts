@@ -17,8 +17,7 @@ export interface VirtualAddress {
 }
 
 export type Affinity =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'clientIP'; readonly timeoutSeconds: number };
+  { readonly kind: 'none' } | { readonly kind: 'clientIP'; readonly timeoutSeconds: number };
 
 /** `auto` leaves the choice of the gear to the agent. */
 export type GearChoice = 'auto' | 'single' | 'twin';

@@ -42,7 +42,10 @@ const serviceSchema = z
   .object({
     name: z
       .string('expected a name such as shop/cart')
-      .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, 'expected namespace/service in lower case'),
+      .regex(
+        /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/,
+        'expected namespace/service in lower case',
+      ),
     vip: ipv4,
     ports: z
       .array(
@@ -50,9 +53,7 @@ const serviceSchema = z
           .object({
             name: z.string().regex(label, 'expected a port name in lower case').optional(),
             port: portNumber,
-            protocol: z
-              .literal('TCP', 'expected TCP: it is all that is served yet')
-              .default('TCP'),
+            protocol: z.literal('TCP', 'expected TCP: it is all that is served yet').default('TCP'),
           })
           .strict(),
       )
@@ -99,9 +100,7 @@ class Places {
   /** The key itself, for a key that should not be there. */
   key(path: Path, key: string, message: string): Problem {
     const parent = this.document.getIn(path, true);
-    const pair = isMap(parent)
-      ? parent.items.find((item) => String(item.key) === key)
-      : undefined;
+    const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === key) : undefined;
     const at = (pair?.key as Node | undefined)?.range?.[0] ?? this.offset(path);
     return this.at(at, message);
   }
@@ -168,10 +167,12 @@ function routesOf(service: Service, path: Path, meaning: Meaning): Route[] {
     const name = routeName(service.name, port.name ?? port.port);
     meaning.once('route', name, here);
     meaning.once('address', `${service.vip}:${port.port}`, here);
-    if (name.length > longestName) meaning.report(here, `${name} is longer than ${longestName} characters`);
+    if (name.length > longestName)
+      meaning.report(here, `${name} is longer than ${longestName} characters`);
     const backends = service.backends.flatMap((backend, b) => {
       const at = [...path, 'backends', b];
-      const number = typeof backend.port === 'number' ? backend.port : backend.port[port.name ?? ''];
+      const number =
+        typeof backend.port === 'number' ? backend.port : backend.port[port.name ?? ''];
       if (number === undefined) {
         meaning.report([...at, 'port'], `has no number for the port ${port.name ?? port.port}`);
         return [];
@@ -198,13 +199,19 @@ export function parseServices(text: string, file: string): ServicesFile {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const places = new Places(document, lines, file);
   if (document.errors.length > 0) {
-    return { ok: false, problems: document.errors.map(({ pos, message }) => places.at(pos[0], message)) };
+    return {
+      ok: false,
+      problems: document.errors.map(({ pos, message }) => places.at(pos[0], message)),
+    };
   }
   let value: unknown;
   try {
     value = document.toJS({ maxAliasCount: 100 });
   } catch (error) {
-    return { ok: false, problems: [places.at(0, error instanceof Error ? error.message : String(error))] };
+    return {
+      ok: false,
+      problems: [places.at(0, error instanceof Error ? error.message : String(error))],
+    };
   }
   const parsed = fileSchema.safeParse(value ?? {}, { reportInput: true });
   if (!parsed.success) return { ok: false, problems: schemaProblems(parsed.error, places) };
@@ -212,7 +219,9 @@ export function parseServices(text: string, file: string): ServicesFile {
   const routes = parsed.data.services.flatMap((service, s) =>
     routesOf(service, ['services', s], meaning),
   );
-  return meaning.problems.length > 0 ? { ok: false, problems: meaning.problems } : { ok: true, routes };
+  return meaning.problems.length > 0
+    ? { ok: false, problems: meaning.problems }
+    : { ok: true, routes };
 }
 
 export function describeProblem({ file, line, column, message }: Problem): string {

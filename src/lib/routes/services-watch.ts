@@ -38,7 +38,10 @@ function parse(text: string, path: string): RouteSet {
   const parsed = parseServices(text, path);
   if (parsed.ok) return parsed.routes;
   const [first] = parsed.problems;
-  const more = parsed.problems.length > 1 ? `\n${parsed.problems.slice(1).map(describeProblem).join('\n')}` : '';
+  const more =
+    parsed.problems.length > 1
+      ? `\n${parsed.problems.slice(1).map(describeProblem).join('\n')}`
+      : '';
   throw new InputError(
     `${first === undefined ? path : describeProblem(first)}${more}`,
     'Correct the file; nothing was changed. Its form is in docs/config/services.md.',
