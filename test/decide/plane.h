@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A small node for the tests of the decision core: the model's memory, one route
+ * or two, and a linear hash map. It includes the model whole, so the pure parts
+ * of decide.h can be called too.
+ */
+#ifndef NITY_TEST_PLANE_H
+#define NITY_TEST_PLANE_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../bpf/model/model.c"
+
+#define TEST_SLOTS 128
+#define TEST_ROUTES 4
+#define TEST_BACKENDS 16
+#define TEST_HASH 64
+#define MS 1000000ULL
+#define SECOND 1000000000ULL
+
+struct nity_hash {
+	uint32_t key_size, value_size, used;
+	struct {
+		_Alignas(8) unsigned char key[32];
+		_Alignas(8) unsigned char value[32];
+	} entries[TEST_HASH];
+};
+
+void *nity_hash_lookup(struct nity_hash *hash, const void *key)
+{
+	for (uint32_t i = 0; i < hash->used; i++)
+		if (!memcmp(hash->entries[i].key, key, hash->key_size))
+			return hash->entries[i].value;
+	return NULL;
+}
+
+int nity_hash_update(struct nity_hash *hash, const void *key, const void *value, uint64_t flags)
+{
+	unsigned char *known = nity_hash_lookup(hash, key);
+
+	(void)flags;
+	if (!known) {
+		if (hash->used == TEST_HASH)
+			return -E2BIG;
+		memcpy(hash->entries[hash->used].key, key, hash->key_size);
+		known = hash->entries[hash->used++].value;
+	}
+	memcpy(known, value, hash->value_size);
+	return 0;
+}
+
+struct node {
+	struct nity_model model;
+	struct nity_field_state field;
+	struct nity_slot_page a[TEST_SLOTS / NITY_SLOTS_PER_PAGE];
+	struct nity_slot_page b[TEST_SLOTS / NITY_SLOTS_PER_PAGE];
+	struct nity_slot_page fallback[TEST_SLOTS / NITY_SLOTS_PER_PAGE];
+	struct nity_rt_control control[TEST_ROUTES];
+	struct nity_backend backends[TEST_BACKENDS];
+	struct nity_backend_live live[TEST_BACKENDS];
+	struct nity_backend_counters counts[TEST_BACKENDS];
+	uint64_t counters[NITY_MAX_COUNTERS];
+	struct nity_hash routes, conntrack, affinity;
+};
+
+#define VIP(route) htonl(0x7f600000u + (route))
+#define ADDRESS(backend) htonl(0x7f000000u + (backend))
+
+/*
+ * Two routes of four backends each (1 to 4, 5 to 8), 64 slots a route dealt out
+ * in turn, both tables complete, the heartbeat fresh at now = 1000 s.
+ */
+static void node_init(struct node *node)
+{
+	static const __u32 sizes[3][2] = {
+		{ sizeof(struct nity_route_key), sizeof(__u32) },
+		{ sizeof(struct nity_conntrack_key), sizeof(struct nity_conntrack) },
+		{ sizeof(struct nity_affinity_key), sizeof(struct nity_affinity) },
+	};
+	struct nity_hash *hashes[3] = { &node->routes, &node->conntrack, &node->affinity };
+
+	memset(node, 0, sizeof(*node));
+	for (int i = 0; i < 3; i++) {
+		hashes[i]->key_size = sizes[i][0];
+		hashes[i]->value_size = sizes[i][1];
+	}
+	node->model = (struct nity_model){
+		.field_state = &node->field,
+		.slot_table_a = node->a,
+		.slot_table_b = node->b,
+		.fallback = node->fallback,
+		.rt_control = node->control,
+		.backends = node->backends,
+		.backend_live = node->live,
+		.backend_counters = node->counts,
+		.counters = node->counters,
+		.slot_pages = TEST_SLOTS / NITY_SLOTS_PER_PAGE,
+		.fallback_pages = TEST_SLOTS / NITY_SLOTS_PER_PAGE,
+		.routes_max = TEST_ROUTES,
+		.backends_max = TEST_BACKENDS,
+		.routes = &node->routes,
+		.conntrack = &node->conntrack,
+		.affinity = &node->affinity,
+		.now_ns = 1000 * SECOND,
+	};
+	node->field = (struct nity_field_state){
+		.epoch = 3,
+		.held_epoch = 3,
+		.table_epoch = { 2, 3 },
+		.last_agent_seen_ns = 1000 * SECOND,
+		.hold_after_ns = 3 * SECOND,
+		.fallback_after_ns = 15 * SECOND,
+		.suspect_ns = SECOND,
+		.suspect_after = 2,
+		.suspect_doublings = 3,
+	};
+	for (__u32 route = 1; route <= 2; route++) {
+		struct nity_route_key key = { VIP(route), htons(80), IPPROTO_TCP, 0 };
+		__u64 range = (__u64)64 << 32 | (route - 1) * 64;
+
+		nity_hash_update(&node->routes, &key, &route, 0);
+		node->control[route].slot_range[0] = range;
+		node->control[route].slot_range[1] = range;
+		node->control[route].fallback_range = range;
+		for (__u32 slot = 0; slot < 64; slot++) {
+			__u32 owner = (route - 1) * 4 + 1 + slot % 4;
+
+			node->a[route - 1].owner[slot] = owner;
+			node->b[route - 1].owner[slot] = owner;
+			node->fallback[route - 1].owner[slot] = owner;
+		}
+	}
+	for (__u32 i = 1; i <= 8; i++)
+		node->backends[i] = (struct nity_backend){
+			.address = ADDRESS(i),
+			.port = htons(9000),
+			.state = NITY_BACKEND_HEALTHY,
+			.route = i <= 4 ? 1 : 2,
+			.generation = 1,
+			.slots = { 16, 16 },
+		};
+}
+
+/* The backend that a new socket's connect to `route` meets; 0 when it is refused. */
+static __u32 node_dial(struct node *node, struct nity_model_socket *socket, __u32 route)
+{
+	struct nity_model_address address = { VIP(route), htons(80) };
+
+	if (nity_model_connect(&node->model, socket, &address))
+		return 0;
+	return ntohl(address.address) - 0x7f000000u;
+}
+
+#endif
