@@ -2,8 +2,10 @@
 /*
  * A load of bare connects, fast enough that it measures the path and not itself.
  *
- *   connect-load serve PORT            accept and close on 127.0.0.1, until killed
- *   connect-load dial ADDR PORT N      N connects in turn; prints nanoseconds per connect
+ *   connect-load serve ADDR PORT            accept and close, until killed or SECONDS_MAX
+ *   connect-load dial ADDR PORT N [SPREAD]  N connects in turn; prints nanoseconds per connect
+ *
+ * With SPREAD the connects go round SPREAD addresses, of which ADDR is the first.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -12,6 +14,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#define SECONDS_MAX 1800
 
 static struct sockaddr_in address_of(const char *ip, const char *port)
 {
@@ -33,9 +37,9 @@ static void reset(int fd)
 	close(fd);
 }
 
-static int serve(const char *port)
+static int serve(const char *ip, const char *port)
 {
-	struct sockaddr_in address = address_of("127.0.0.1", port);
+	struct sockaddr_in address = address_of(ip, port);
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 	int yes = 1;
 
@@ -45,6 +49,7 @@ static int serve(const char *port)
 		perror("connect-load: listen");
 		return 1;
 	}
+	alarm(SECONDS_MAX);
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
@@ -56,15 +61,17 @@ static int serve(const char *port)
 	}
 }
 
-static int dial(const char *ip, const char *port, long connects)
+static int dial(const char *ip, const char *port, long connects, long spread)
 {
 	struct sockaddr_in address = address_of(ip, port);
+	const unsigned int first = ntohl(address.sin_addr.s_addr);
 	struct timespec from, to;
 
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	for (long i = 0; i < connects; i++) {
 		int fd = socket(AF_INET, SOCK_STREAM, 0);
 
+		address.sin_addr.s_addr = htonl(first + i % spread);
 		if (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
 			perror("connect-load: connect");
 			return 1;
@@ -79,10 +86,11 @@ static int dial(const char *ip, const char *port, long connects)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && !strcmp(argv[1], "serve"))
-		return serve(argv[2]);
-	if (argc == 5 && !strcmp(argv[1], "dial"))
-		return dial(argv[2], argv[3], atol(argv[4]));
-	fprintf(stderr, "usage: connect-load serve PORT | connect-load dial ADDR PORT N\n");
+	if (argc == 4 && !strcmp(argv[1], "serve"))
+		return serve(argv[2], argv[3]);
+	if ((argc == 5 || argc == 6) && !strcmp(argv[1], "dial"))
+		return dial(argv[2], argv[3], atol(argv[4]), argc == 6 ? atol(argv[5]) : 1);
+	fprintf(stderr, "usage: connect-load serve ADDR PORT | "
+			"connect-load dial ADDR PORT N [SPREAD]\n");
 	return 2;
 }

@@ -209,6 +209,8 @@ static __always_inline struct nity_flow *track(struct nity_dial *dial, const str
 
 	if (!flow)
 		return 0;
+	/* A connect retried on the same socket: its last flow is over. */
+	release_flow(flow);
 	flow->vip = dial->address.vip;
 	flow->vip_port = dial->address.port;
 	flow->address = pick->backend->address;
@@ -297,16 +299,14 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	}
 	dial->source_port = bpf_htons(sk->src_port);
 
-	/* A connect retried on the same socket: its last flow is over. */
-	earlier = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
-	if (earlier)
-		release_flow(earlier);
-
 	decide(&pick, &posture, field, control, dial, route);
 	count(pick.outcome);
 	note(&posture, &pick);
 
 	if (nity_refused(pick.outcome) || !pick.backend || !pick.live) {
+		earlier = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
+		if (earlier)
+			release_flow(earlier);
 		turn = __sync_fetch_and_add(&control->refused, 1);
 		if (!(turn & field->sample_mask))
 			sample(dial, &pick, &posture, route, turn);
@@ -432,22 +432,31 @@ static __always_inline int said_goodbye(__u32 state)
 
 static __always_inline void ended(struct bpf_sock_ops *ctx, struct nity_flow *flow)
 {
-	struct nity_ending ending = {
-		.segments_in = ctx->segs_in,
-		.retransmits = ctx->total_retrans,
-		.orderly = said_goodbye(ctx->args[0]),
-	};
+	__u64 bytes_sent = ctx->bytes_acked, bytes_received = ctx->bytes_received;
 	struct nity_ledger ledger;
 	enum nity_counter end;
 
+	/* The client closed first, and there is nothing left to write down. */
+	if (nity_read(flow->phase) == NITY_FLOW_SETTLED && !bytes_sent && !bytes_received)
+		return;
 	if (!ledger_of(&ledger, flow))
 		return;
-	nity_add(&ledger.counters->bytes_sent, ctx->bytes_acked);
-	nity_add(&ledger.counters->bytes_received, ctx->bytes_received);
-	end = nity_observe_end(ledger.field, flow, ledger.live, ledger.counters, &ending,
-			       bpf_ktime_get_ns());
-	if (end != NITY_COUNTERS)
-		count(end);
+	if (bytes_sent)
+		nity_add(&ledger.counters->bytes_sent, bytes_sent);
+	if (bytes_received)
+		nity_add(&ledger.counters->bytes_received, bytes_received);
+	if (nity_read(flow->phase) != NITY_FLOW_SETTLED) {
+		struct nity_ending ending = {
+			.segments_in = ctx->segs_in,
+			.retransmits = ctx->total_retrans,
+			.orderly = said_goodbye(ctx->args[0]),
+		};
+
+		end = nity_observe_end(ledger.field, flow, ledger.live, ledger.counters, &ending,
+				       bpf_ktime_get_ns());
+		if (end != NITY_COUNTERS)
+			count(end);
+	}
 }
 
 SEC("sockops")

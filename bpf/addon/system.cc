@@ -26,11 +26,6 @@ Napi::Value monotonic_ns(const Napi::CallbackInfo &info)
 	return Napi::BigInt::New(info.Env(), ns);
 }
 
-Napi::Value possible_cpus(const Napi::CallbackInfo &info)
-{
-	return Napi::Number::New(info.Env(), libbpf_num_possible_cpus());
-}
-
 Napi::Value libbpf_version(const Napi::CallbackInfo &info)
 {
 	return Napi::String::New(info.Env(), libbpf_version_string());
@@ -158,7 +153,6 @@ Napi::Value iterate_sockets(const Napi::CallbackInfo &info)
 void define_system(Napi::Env env, Napi::Object exports)
 {
 	exports.Set("monotonicNs", Napi::Function::New<monotonic_ns>(env, "monotonicNs"));
-	exports.Set("possibleCpus", Napi::Function::New<possible_cpus>(env, "possibleCpus"));
 	exports.Set("libbpfVersion", Napi::Function::New<libbpf_version>(env, "libbpfVersion"));
 	exports.Set("fileSystemType", Napi::Function::New<file_system_type>(env, "fileSystemType"));
 	exports.Set("cgroupId", Napi::Function::New<cgroup_id>(env, "cgroupId"));

@@ -14,8 +14,8 @@ export interface KnobSources {
 }
 
 /** tickMs is NITY_TICK_MS. */
-function environmentName(knob: string): string {
-  return `NITY_${knob.replace(/[A-Z0-9]+/g, (word) => `_${word}`).toUpperCase()}`;
+export function environmentName(knob: string): string {
+  return `NITY_${knob.replace(/[A-Z]+/g, (word) => `_${word}`).toUpperCase()}`;
 }
 
 function fromFile(path: string): Record<string, unknown> {

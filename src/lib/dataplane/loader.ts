@@ -10,7 +10,7 @@ import type { Knobs } from '../config/knobs.js';
 import { errnoOf, KernelError, NityError, SchemaError, UnsafeError } from '../errors.js';
 import { Limit } from './abi.js';
 import { initialise } from './initialise.js';
-import { BpfLink, BpfMap, BpfObject, BpfProgram, cgroupId, Lock } from './native.js';
+import { BpfLink, BpfMap, BpfObject, BpfProgram, cgroupId, libbpfVersion, Lock } from './native.js';
 import {
   exclusively,
   isLoaded,
@@ -70,6 +70,8 @@ export interface ProgramReport {
 export interface LoadReport {
   readonly action: 'loaded' | 'upgraded' | 'unchanged';
   readonly schema: string;
+  /** The libbpf that did it. */
+  readonly libbpf: string;
   readonly programs: readonly ProgramReport[];
 }
 
@@ -153,6 +155,7 @@ function loadFresh(options: LoadOptions): LoadReport {
     const report = {
       action: 'loaded',
       schema: describeSchema(schemaWord),
+      libbpf: libbpfVersion(),
       programs: reportPrograms(object),
     } as const;
     if (options.dryRun !== true) {
@@ -275,9 +278,9 @@ function upgrade(options: LoadOptions): LoadReport {
     reuseMaps(object, pinPath);
     object.load();
     const programs = reportPrograms(object);
-    const schema = describeSchema(schemaWord);
+    const made = { schema: describeSchema(schemaWord), libbpf: libbpfVersion() };
     if (programs.length === tags.length && programs.every(({ tag }, i) => tag === tags[i])) {
-      return { action: 'unchanged', schema, programs: runningPrograms(attached) };
+      return { action: 'unchanged', ...made, programs: runningPrograms(attached) };
     }
     if (options.dryRun !== true) {
       replacePrograms(object, attached);
@@ -288,7 +291,7 @@ function upgrade(options: LoadOptions): LoadReport {
         link.close();
       }
     }
-    return { action: 'upgraded', schema, programs };
+    return { action: 'upgraded', ...made, programs };
   } catch (error) {
     throw explainLoad(error, options.object ?? objectPath);
   } finally {

@@ -161,7 +161,6 @@ interface Addon {
     desired: bigint,
   ) => boolean;
   readonly monotonicNs: () => bigint;
-  readonly possibleCpus: () => number;
   readonly libbpfVersion: () => string;
   readonly fileSystemType: (path: string) => 'bpf' | 'cgroup2' | 'other';
   readonly cgroupId: (path: string) => bigint;
@@ -197,7 +196,6 @@ export const {
   storeRelease64,
   compareExchange64,
   monotonicNs,
-  possibleCpus,
   libbpfVersion,
   fileSystemType,
   cgroupId,

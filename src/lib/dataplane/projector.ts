@@ -38,10 +38,16 @@ export class Projector {
   /** Addresses that are dialled only once the table that serves them is in force. */
   private readonly unpublished = new Map<string, { address: VirtualAddress; route: RouteEntry }>();
 
+  /** Slots counted by owner; only the entries of the route at hand mean anything. */
+  private readonly shares: Uint32Array;
+  private readonly writeSlots;
+
   constructor(
     private readonly plane: Plane,
     private readonly options: ProjectorOptions,
   ) {
+    this.shares = new Uint32Array(plane.backends.length);
+    this.writeSlots = plane.backends.writer('slots');
     this.epoch = plane.word('epoch');
     this.book = new Book(plane);
     this.book.adopt(tableOf(this.epoch));
@@ -289,13 +295,12 @@ export class Projector {
 
   /** How many slots each backend owns in this table: what the twin gear divides by. */
   private writeShares(entry: RouteEntry, table: 0 | 1): void {
-    const shares = new Map<number, number>();
-    for (const { index } of entry.backends.values()) shares.set(index, 0);
-    for (const owner of entry.owners) shares.set(owner, (shares.get(owner) ?? 0) + 1);
-    for (const [index, share] of shares) {
-      const slots = this.plane.backends.get(index, 'slots');
-      slots[table] = share;
-      this.plane.backends.write(index, { slots });
+    const { shares } = this;
+    for (const { index } of entry.backends.values()) shares[index] = 0;
+    // Owners that left the route are retired: what they own no longer weighs anything.
+    for (const owner of entry.owners) shares[owner] = (shares[owner] ?? 0) + 1;
+    for (const { index } of entry.backends.values()) {
+      this.writeSlots(index, shares[index] ?? 0, table);
     }
   }
 

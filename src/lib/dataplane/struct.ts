@@ -231,4 +231,14 @@ export class StructArray<N extends StructName> {
       return (words[low] ?? 0) + (words[low + 1] ?? 0) * 0x1_0000_0000;
     };
   }
+
+  /** A writer of one 32-bit field or of an element of a 32-bit array field, for the same loops. */
+  writer(field: FieldsOfKind<N, 'u32'>): (index: number, value: number, element?: number) => void {
+    const { words } = this;
+    const stride = this.codec.size / 4;
+    const word = this.codec.place(field).offset / 4;
+    return (index, value, element = 0) => {
+      words[index * stride + word + element] = value;
+    };
+  }
 }

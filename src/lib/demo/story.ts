@@ -119,7 +119,7 @@ class Witness {
     private readonly beganMs: number,
   ) {}
 
-  see(connects: readonly Connect[], now: Now): Connect[] {
+  see(connects: readonly Connect[], now: Now): void {
     this.connects.push(...connects);
     const elapsedMs = Math.round(now.atMs - this.beganMs);
     this.failsafeMs[now.failsafeMode] ??= elapsedMs;
@@ -129,7 +129,6 @@ class Witness {
       const share = shareOf(recent, this.names[subject.backend] ?? '') * this.names.length;
       if (subject.towards === 'away' ? share < 0.5 : share >= 0.8) this.shiftMs = elapsedMs;
     }
-    return recent;
   }
 
   facts(): PhaseFacts {
@@ -171,6 +170,7 @@ export async function play(
   onPhase: (facts: PhaseFacts) => void,
 ): Promise<PhaseFacts[]> {
   const facts: PhaseFacts[] = [];
+  let recent: Connect[] = [];
   for (const phase of phases) {
     if (stopped(signal)) break;
     const beganMs = stage.now().atMs;
@@ -180,7 +180,9 @@ export async function play(
       const connects = await stage.pass(frameMs);
       const now = stage.now();
       elapsedMs = now.atMs - beganMs;
-      onFrame({ phase, now, elapsedMs, recent: witness.see(connects, now) });
+      witness.see(connects, now);
+      recent = [...recent, ...connects].filter(({ atMs }) => atMs > now.atMs - windowMs);
+      onFrame({ phase, now, elapsedMs, recent });
     }
     const found = witness.facts();
     facts.push(found);
