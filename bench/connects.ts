@@ -1,7 +1,7 @@
 // What a client sees: how fast it connects, by each way to the same backend.
 import type { ChildProcess } from 'node:child_process';
 
-import { directAddress, firstVip, type Dataplane, type Dial, type Rig } from './rig.js';
+import { backends, directAddress, firstVip, type Dataplane, type Dial, type Rig } from './rig.js';
 import { paired, series, type Series } from './statistics.js';
 
 export interface ConnectRates {
@@ -28,10 +28,12 @@ export async function measureRates(
 ): Promise<ConnectRates> {
   const bare = rig.cgroup('bare');
   const { cgroup } = dataplane;
+  // The same backends in the same order as the other ways choose them.
+  const direct = { address: directAddress, connects, spread: backends.length };
   const ways: readonly Dial[] = [
     { server: servers.plain, cgroup, address: firstVip, connects },
-    { server: servers.plain, cgroup, address: directAddress, connects },
-    { server: servers.plain, cgroup: bare, address: directAddress, connects },
+    { server: servers.plain, cgroup, ...direct },
+    { server: servers.plain, cgroup: bare, ...direct },
     { server: servers.nat, cgroup: bare, address: firstVip, connects },
   ];
   const ns = ways.map((): number[] => []);
@@ -45,17 +47,17 @@ export async function measureRates(
     }
     dataplane.drainEvents();
   }
-  const [translated = [], direct = [], without = [], nat = []] = ns;
+  const [translated = [], past = [], without = [], nat = []] = ns;
   const rate = (left: readonly number[], right: readonly number[]) =>
     series(paired(left, right, (a, b) => b / a));
   return {
     translated: series(translated),
-    direct: series(direct),
+    direct: series(past),
     bare: series(without),
     nat: series(nat),
-    translatedOverDirect: rate(translated, direct),
+    translatedOverDirect: rate(translated, past),
     translatedOverBare: rate(translated, without),
-    directOverBare: rate(direct, without),
+    directOverBare: rate(past, without),
     natOverBare: rate(nat, without),
     translatedOverNat: rate(translated, nat),
   };

@@ -27,7 +27,7 @@ export const emptyObject = join(build, 'empty.bpf.o');
 
 const port = 18080;
 /** All served by one listener, so that what differs between two dials is the way there. */
-const backends = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'];
+export const backends = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'];
 export const directAddress = '127.0.0.1';
 /** The first route's; each later route has the next address. */
 export const firstVip = '127.96.0.0';

@@ -5,9 +5,10 @@ import { cgroupFlag, common, NityCommand } from '../lib/cli/command.js';
 import { AgentLogger } from '../lib/cli/agent-logger.js';
 import { knobsFrom } from '../lib/config/load.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
-import { load } from '../lib/dataplane/loader.js';
+import { load, unload } from '../lib/dataplane/loader.js';
 import { isLoaded } from '../lib/dataplane/pins.js';
 import { runAgent } from '../lib/agent/run.js';
+import { InputError } from '../lib/errors.js';
 import { readServices } from '../lib/routes/services-watch.js';
 
 export default class RunAgent extends NityCommand<typeof RunAgent> {
@@ -42,9 +43,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     const pinPath = flags['pin-path'];
     const log = new AgentLogger(flags['log-level']);
     const knobs = knobsFrom({ file: flags.config, flags: flags.knob, environment: process.env });
-    // A bad services file must not leave a dataplane behind that was not there before.
+    // Checked before anything is loaded: bad input changes nothing.
     readServices(flags.services);
-    if (!isLoaded(pinPath)) {
+    const loadedHere = !isLoaded(pinPath);
+    if (loadedHere) {
       const cgroup = flags.cgroup ?? cgroupRoot();
       const report = load({ pinPath, cgroup, knobs });
       log.info(`${report.action} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
@@ -55,6 +57,18 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
         stop.abort();
       });
     }
-    await runAgent({ pinPath, services: resolve(flags.services), knobs, log, signal: stop.signal });
+    try {
+      await runAgent({
+        pinPath,
+        services: resolve(flags.services),
+        knobs,
+        log,
+        signal: stop.signal,
+      });
+    } catch (error) {
+      // What cannot be served must not leave a dataplane behind that was not there before.
+      if (loadedHere && error instanceof InputError) unload({ pinPath, force: true });
+      throw error;
+    }
   }
 }

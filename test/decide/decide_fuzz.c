@@ -69,8 +69,8 @@ static void disturb(struct node *node, struct input *input)
 		node->field.epoch = next(input) % 8;
 		break;
 	case 7: /* sizes that are no power of two, and ranges past the end */
-		node->control[1 + which / 9 % 2].slot_range[value & 1] =
-			(__u64)next(input) << 32 | next(input);
+		node->control[1 + which / 9 % 2].slot_range[value & 1] = (__u64)next(input) << 32 |
+									 next(input);
 		break;
 	case 8:
 		node->control[1 + which / 9 % 2].fallback_range = (__u64)value << 32 | next(input);

@@ -356,12 +356,9 @@ static void ends_are_told_apart(struct node *node)
 		enum nity_counter end;
 		__u32 failures;
 	} cases[] = {
-		{ 0, 1, 0, 0, NITY_ENDED_REFUSED, 1 },
-		{ 0, 1, 3, 0, NITY_ENDED_REFUSED, 1 },
-		{ 0, 0, 6, 0, NITY_ENDED_TIMED_OUT, 1 },
-		{ 0, 0, 0, 0, NITY_ENDED_UNREACHABLE, 1 },
-		{ 1, 9, 0, 0, NITY_ENDED_RESET, 0 },
-		{ 1, 9, 0, 1, NITY_ENDED_CLOSED, 0 },
+		{ 0, 1, 0, 0, NITY_ENDED_REFUSED, 1 },	 { 0, 1, 3, 0, NITY_ENDED_REFUSED, 1 },
+		{ 0, 0, 6, 0, NITY_ENDED_TIMED_OUT, 1 }, { 0, 0, 0, 0, NITY_ENDED_UNREACHABLE, 1 },
+		{ 1, 9, 0, 0, NITY_ENDED_RESET, 0 },	 { 1, 9, 0, 1, NITY_ENDED_CLOSED, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -432,7 +429,8 @@ static const struct {
 } tests[] = {
 	{ "failsafe: the thresholds are half-open", failsafe_thresholds },
 	{ "posture: held epoch when stale, override above all", posture_reads_time_and_override },
-	{ "bucket: the burst, then the rate, and idleness saves no more", bucket_gives_burst_then_rate },
+	{ "bucket: the burst, then the rate, and idleness saves no more",
+	  bucket_gives_burst_then_rate },
 	{ "histogram: every edge", histogram_edges },
 	{ "gear: exact shares", gear_gives_exact_shares },
 	{ "twin: the idler of two wins", twin_prefers_the_idler },
@@ -453,7 +451,8 @@ static const struct {
 	{ "ends: told apart by what TCP saw", ends_are_told_apart },
 	{ "abandoned: a failure only after patience", impatience_is_no_failure },
 	{ "occupancy: the integral of the open count", occupancy_is_the_integral_of_open },
-	{ "generation: an old flow settles nothing of a new endpoint", old_generations_settle_nothing },
+	{ "generation: an old flow settles nothing of a new endpoint",
+	  old_generations_settle_nothing },
 };
 
 int main(void)

@@ -293,5 +293,10 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     expect(outcome.stderr).toContain('--max-backends');
     expect(await json('inspect', 'routes')).toMatchObject({ routes: [] });
     await nity('unload');
+    // And where the agent had to load first, nothing stays loaded.
+    const many = Array.from({ length: 1025 }, (_, i) => 30_000 + i);
+    writeFileSync(big, file(many));
+    expect((await nity('run-agent', '--services', big, '--cgroup', cgroup)).code).toBe(2);
+    expect(existsSync(pinPath)).toBe(false);
   });
 });

@@ -73,6 +73,17 @@ describe.skipIf(unavailable !== undefined)('accounting', () => {
     await until(() => rig.backend(0).open === 0);
   });
 
+  it('gives the count back of a socket closed in SYN_SENT, and of one that timed out', async () => {
+    const port = 43_000 + (process.pid % 10_000);
+    const route = rig.route([{ port }]);
+    rig.serve([route]);
+    await rig.sockets('silent', route, port);
+    const { counters, open, consecutiveFailures } = rig.backend(0);
+    expect(open).toBe(0);
+    expect(counters).toMatchObject({ picks: 2n, established: 0n, abandoned: 1n, timedOut: 1n });
+    expect(consecutiveFailures).toBe(2);
+  });
+
   it('tells a refusal from an orderly end, and times what connected', async () => {
     const [server] = await rig.startServers(1);
     const route = rig.route(rig.servers);

@@ -6,10 +6,12 @@
  *   sockets endings ADDR PORT N          end N connects in every way there is
  *   sockets dial ADDR PORT MILLISECONDS  dial until then; prints admitted and refused
  *   sockets retry ADDR PORT N            dial N times on the same socket
+ *   sockets silent ADDR PORT BACKEND     be a backend that answers no SYN, and dial it
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +184,37 @@ static int endings(int times)
 	return 0;
 }
 
+/*
+ * A listener whose queue is full drops SYNs. One client gives up before the
+ * answer, one after the kernel has; both held an open count.
+ */
+static int silent(int port)
+{
+	int listener = open_socket(0), impatient = open_socket(SOCK_NONBLOCK),
+	    patient = open_socket(0);
+	struct sockaddr_in backend = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int once = 1;
+
+	inet_pton(AF_INET, "127.0.0.1", &backend.sin_addr);
+	bind_to(listener, port);
+	if (listen(listener, 0))
+		fail("listen");
+	for (int i = 0; i < 2; i++)
+		connect(open_socket(SOCK_NONBLOCK), (struct sockaddr *)&backend, sizeof(backend));
+	usleep(50000);
+
+	if (!dial(impatient) || errno != EINPROGRESS)
+		fail("connect at once");
+	usleep(300000);
+	close(impatient);
+
+	setsockopt(patient, IPPROTO_TCP, TCP_SYNCNT, &once, sizeof(once));
+	if (!dial(patient) || errno != ETIMEDOUT)
+		fail("connect in the end");
+	close(patient);
+	return 0;
+}
+
 static long now_ms(void)
 {
 	struct timespec now;
@@ -225,5 +258,7 @@ int main(int argc, char **argv)
 		return dial_until(atol(argv[4]));
 	if (!strcmp(argv[1], "retry"))
 		return retry(atoi(argv[4]));
+	if (!strcmp(argv[1], "silent"))
+		return silent(atoi(argv[4]));
 	return 2;
 }
