@@ -128,14 +128,8 @@ describe('the model', () => {
     agent.serve([]);
     agent.tick();
     expect(dial().connect(vip, 80)).toEqual({ address: vip, port: 80 });
-    agent.serve([
-      route(1, {
-        name: routeName('test/other', 'tcp'),
-        addresses: [{ vip: '127.96.1.2', port: 80, protocol: 'TCP' }],
-      }),
-    ]);
     agent.tick();
-    expect(new Snapshot(plane).routes().map(({ name }) => name)).toEqual(['test/other:tcp']);
+    expect(new Snapshot(plane).routes()).toEqual([]);
   });
 
   it('refuses what does not fit before it writes anything', () => {

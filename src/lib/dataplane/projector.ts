@@ -255,7 +255,11 @@ export class Projector {
     const active = tableOf(this.epoch);
     const inactive = otherTable(active);
     const entries = [...this.book.routes.values()];
-    const moved = entries.some(({ tables, version }) => tables[active].version !== version);
+    // A route that is gone is worth no roll-back: it leaves the second table too, at once.
+    const moved = entries.some(
+      ({ tables, version, removed }) =>
+        tables[active].version !== version || (removed && tables[inactive].version !== version),
+    );
     if (!moved && !this.mustWrite) return { kind: 'unchanged', epoch: this.epoch };
 
     this.plane.setTableEpoch(inactive, 0n);
