@@ -9,7 +9,13 @@ import { defaultKnobs } from '../../src/lib/config/knobs.js';
 import { load, objectPath, programNames, unload } from '../../src/lib/dataplane/loader.js';
 import { BpfLink, BpfMap, BpfProgram } from '../../src/lib/dataplane/native.js';
 import { linkPin, mapPin } from '../../src/lib/dataplane/pins.js';
-import { errnoOf, KernelError, SchemaError, UnsafeError } from '../../src/lib/errors.js';
+import {
+  errnoOf,
+  KernelError,
+  SchemaError,
+  UnsafeError,
+  UsageError,
+} from '../../src/lib/errors.js';
 import { Rig, unavailable } from './rig.js';
 
 /** Walked instructions of the costliest program today, with a quarter to spare. */
@@ -104,9 +110,16 @@ describe.skipIf(unavailable !== undefined)('loading', () => {
 
   it('leaves nothing when a fresh load fails half-way', () => {
     const pinPath = `${rig.pinPath}-fresh`;
-    // The maps load and are pinned; attaching to what is no cgroup fails.
-    expect(() => load({ ...options(), pinPath, cgroup: rig.directory })).toThrow(KernelError);
+    // The maps load and are pinned; attaching to what is no directory fails.
+    const cgroup = join(rig.cgroup, 'cgroup.procs');
+    expect(() => load({ ...options(), pinPath, cgroup })).toThrow(KernelError);
     expect(readdirSync('/sys/fs/bpf').filter((name) => name.includes('-fresh'))).toEqual([]);
+  });
+
+  it('refuses what is no cgroup before it makes anything', () => {
+    for (const cgroup of [rig.directory, '/no/such/place']) {
+      expect(() => load({ ...options(), cgroup })).toThrow(UsageError);
+    }
   });
 
   it('clears away what a load that was killed had staged', () => {

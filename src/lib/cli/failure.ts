@@ -27,7 +27,8 @@ function usageFailure(error: Error): Failure {
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !/^See more help/.test(line))
-    .join(' ');
+    .join(' ')
+    .replace(/^The following errors? occurred: /, '');
   return {
     code: 'BAD_USAGE',
     exitCode: usage,

@@ -7,10 +7,26 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import type { Knobs } from '../config/knobs.js';
-import { errnoOf, KernelError, NityError, SchemaError, UnsafeError } from '../errors.js';
+import {
+  errnoOf,
+  KernelError,
+  NityError,
+  SchemaError,
+  UnsafeError,
+  UsageError,
+} from '../errors.js';
 import { Limit } from './abi.js';
 import { initialise } from './initialise.js';
-import { BpfLink, BpfMap, BpfObject, BpfProgram, cgroupId, libbpfVersion, Lock } from './native.js';
+import {
+  BpfLink,
+  BpfMap,
+  BpfObject,
+  BpfProgram,
+  cgroupId,
+  fileSystemType,
+  libbpfVersion,
+  Lock,
+} from './native.js';
 import {
   exclusively,
   isLoaded,
@@ -89,6 +105,22 @@ function requireKernel(): void {
   throw new KernelError(
     `Kernel ${release()} cannot refuse a connect with ECONNREFUSED from a cgroup program.`,
     'Run a kernel 5.18 or newer.',
+  );
+}
+
+/** The programs attach to a cgroup v2 directory; anything else fails only when maps are made. */
+function requireCgroup(cgroup: string): void {
+  let found: string;
+  try {
+    found = fileSystemType(cgroup);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    found = 'nothing';
+  }
+  if (found === 'cgroup2') return;
+  throw new UsageError(
+    `${cgroup} is no directory of the cgroup v2 hierarchy.`,
+    'Name one with --cgroup, or leave it out for the root of the hierarchy.',
   );
 }
 
@@ -311,6 +343,7 @@ function runningPrograms(attached: readonly Attached[]): ProgramReport[] {
 export function load(options: LoadOptions): LoadReport {
   requireKernel();
   requireBpffs(options.pinPath);
+  requireCgroup(options.cgroup);
   return exclusively(dirname(options.pinPath), () => {
     removeLeftovers(options.pinPath);
     return isLoaded(options.pinPath) ? upgrade(options) : loadFresh(options);
