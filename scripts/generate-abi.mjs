@@ -2,12 +2,11 @@
 // TypeScript's idea of a layout is the compiler's. With --check it only says
 // whether the file is stale.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import prettier from 'prettier';
+
+import { keep } from './generated-file.mjs';
 
 const object = fileURLToPath(new URL('../bpf/build/nity.bpf.o', import.meta.url));
-const target = fileURLToPath(new URL('../src/lib/dataplane/abi.ts', import.meta.url));
 
 const dump = execFileSync('bpftool', ['-j', 'btf', 'dump', 'file', object], {
   env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
@@ -88,18 +87,4 @@ ${[...structs].sort(order).map(structSource).join(',\n')}
 } as const;
 `;
 
-const options = await prettier.resolveConfig(target);
-const text = await prettier.format(source, { ...options, parser: 'typescript' });
-let present = '';
-try {
-  present = readFileSync(target, 'utf8');
-} catch {
-  // Not there yet: stale by definition.
-}
-if (present !== text) {
-  if (process.argv.includes('--check')) {
-    console.error('src/lib/dataplane/abi.ts is stale. Run: npm run build, and commit the result.');
-    process.exit(1);
-  }
-  writeFileSync(target, text);
-}
+await keep('src/lib/dataplane/abi.ts', source, 'typescript');

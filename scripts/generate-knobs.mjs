@@ -1,13 +1,9 @@
 // Writes docs/config/knobs.md from the one schema of knobs. With --check it only
 // says whether the page is stale. Reads the built schema, so build first.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import prettier from 'prettier';
 
 import { environmentName } from '../dist/lib/config/load.js';
 import { knobSchema } from '../dist/lib/config/knobs.js';
-
-const target = fileURLToPath(new URL('../docs/config/knobs.md', import.meta.url));
+import { keep } from './generated-file.mjs';
 
 const rows = Object.entries(knobSchema).map(
   ([name, { unit, min, max, default: byDefault, about }]) =>
@@ -25,18 +21,4 @@ first of these that says something wins. A wrong knob names itself and its range
 ${rows.join('\n')}
 `;
 
-const options = await prettier.resolveConfig(target);
-const text = await prettier.format(source, { ...options, parser: 'markdown' });
-let present = '';
-try {
-  present = readFileSync(target, 'utf8');
-} catch {
-  // Not there yet: stale by definition.
-}
-if (present !== text) {
-  if (process.argv.includes('--check')) {
-    console.error('docs/config/knobs.md is stale. Run: npm run build, and commit the result.');
-    process.exit(1);
-  }
-  writeFileSync(target, text);
-}
+await keep('docs/config/knobs.md', source, 'markdown');

@@ -6,23 +6,6 @@
 
 namespace nity {
 
-Napi::Value wrap_fd(const Napi::FunctionReference &constructor, Fd fd, uint32_t detail)
-{
-	Napi::Env env = constructor.Env();
-
-	return constructor.New(
-		{ Napi::External<Fd>::New(env, &fd), Napi::Number::New(env, detail) });
-}
-
-Fd unwrap_fd(const Napi::CallbackInfo &info)
-{
-	if (info.Length() != 2 || !info[0].IsExternal()) {
-		throw_type(info.Env(), "This class is made by its static functions.");
-		return Fd();
-	}
-	return std::move(*info[0].As<Napi::External<Fd>>().Data());
-}
-
 static Napi::Object init(Napi::Env env, Napi::Object exports)
 {
 	auto *made = new Classes;

@@ -27,6 +27,13 @@ inline Classes &classes(Napi::Env env)
 /* An object of a class that takes over `fd`: constructors are not for JavaScript. */
 Napi::Value wrap_fd(const Napi::FunctionReference &constructor, Fd fd, uint32_t detail = 0);
 
+/* What open(path) and byId(id) of every class do; `kind` is the word for it. */
+Napi::Value open_pin(const Napi::CallbackInfo &info, const char *kind,
+		     const Napi::FunctionReference &constructor);
+Napi::Value open_id(const Napi::CallbackInfo &info, const char *kind, int (*get_fd)(uint32_t id),
+		    const Napi::FunctionReference &constructor);
+Napi::Value pin_fd(const Napi::CallbackInfo &info, const char *kind, int fd);
+
 /* The descriptor that a constructor was handed by wrap_fd(), or a thrown TypeError. */
 Fd unwrap_fd(const Napi::CallbackInfo &info);
 

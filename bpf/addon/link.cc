@@ -29,15 +29,7 @@ Link::Link(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Link>(info), fd_(u
 
 Napi::Value Link::open(const Napi::CallbackInfo &info)
 {
-	if (!info[0].IsString())
-		return throw_type(info.Env(), "open() takes the path of a pin.");
-	const std::string path = info[0].As<Napi::String>();
-	Fd fd(bpf_obj_get(path.c_str()));
-
-	if (!fd.open())
-		return throw_errno(info.Env(), errno,
-				   { "bpf(BPF_OBJ_GET)", "Opening the link at " + path });
-	return wrap_fd(classes(info.Env()).link, std::move(fd));
+	return open_pin(info, "link", classes(info.Env()).link);
 }
 
 Napi::Value Link::info(const Napi::CallbackInfo &info)
@@ -74,14 +66,7 @@ Napi::Value Link::update(const Napi::CallbackInfo &info)
 
 Napi::Value Link::pin(const Napi::CallbackInfo &info)
 {
-	if (!info[0].IsString())
-		return throw_type(info.Env(), "pin() takes a path.");
-	const std::string path = info[0].As<Napi::String>();
-
-	if (bpf_obj_pin(fd_.get(), path.c_str()))
-		return throw_errno(info.Env(), errno,
-				   { "bpf(BPF_OBJ_PIN)", "Pinning a link at " + path });
-	return info.Env().Undefined();
+	return pin_fd(info, "link", fd_.get());
 }
 
 Napi::Value Link::detach(const Napi::CallbackInfo &info)

@@ -81,29 +81,12 @@ Map::Map(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Map>(info), fd_(unwr
 
 Napi::Value Map::open(const Napi::CallbackInfo &info)
 {
-	if (!info[0].IsString())
-		return throw_type(info.Env(), "open() takes the path of a pin.");
-	const std::string path = info[0].As<Napi::String>();
-	Fd fd(bpf_obj_get(path.c_str()));
-
-	if (!fd.open())
-		return throw_errno(info.Env(), errno,
-				   { "bpf(BPF_OBJ_GET)", "Opening the map at " + path });
-	return wrap_fd(classes(info.Env()).map, std::move(fd));
+	return open_pin(info, "map", classes(info.Env()).map);
 }
 
 Napi::Value Map::by_id(const Napi::CallbackInfo &info)
 {
-	if (!info[0].IsNumber())
-		return throw_type(info.Env(), "byId() takes a map's id.");
-	const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
-	Fd fd(bpf_map_get_fd_by_id(id));
-
-	if (!fd.open())
-		return throw_errno(info.Env(), errno,
-				   { "bpf(BPF_MAP_GET_FD_BY_ID)",
-				     "Opening map " + std::to_string(id) });
-	return wrap_fd(classes(info.Env()).map, std::move(fd));
+	return open_id(info, "map", bpf_map_get_fd_by_id, classes(info.Env()).map);
 }
 
 bool Map::ready(Napi::Env env)
@@ -288,19 +271,7 @@ Napi::Value Map::mmap(const Napi::CallbackInfo &info)
 
 Napi::Value Map::pin(const Napi::CallbackInfo &info)
 {
-	Napi::Env env = info.Env();
-
-	if (!ready(env))
-		return env.Undefined();
-	if (!info[0].IsString())
-		return throw_type(env, "pin() takes a path.");
-	const std::string path = info[0].As<Napi::String>();
-
-	if (bpf_obj_pin(fd_.get(), path.c_str()))
-		return throw_errno(env, errno,
-				   { "bpf(BPF_OBJ_PIN)",
-				     "Pinning the map " + name_ + " at " + path });
-	return env.Undefined();
+	return ready(info.Env()) ? pin_fd(info, "map", fd_.get()) : info.Env().Undefined();
 }
 
 Napi::Value Map::close(const Napi::CallbackInfo &info)

@@ -32,29 +32,12 @@ Program::Program(const Napi::CallbackInfo &info)
 
 Napi::Value Program::open(const Napi::CallbackInfo &info)
 {
-	if (!info[0].IsString())
-		return throw_type(info.Env(), "open() takes the path of a pin.");
-	const std::string path = info[0].As<Napi::String>();
-	Fd fd(bpf_obj_get(path.c_str()));
-
-	if (!fd.open())
-		return throw_errno(info.Env(), errno,
-				   { "bpf(BPF_OBJ_GET)", "Opening the program at " + path });
-	return wrap_fd(classes(info.Env()).program, std::move(fd));
+	return open_pin(info, "program", classes(info.Env()).program);
 }
 
 Napi::Value Program::by_id(const Napi::CallbackInfo &info)
 {
-	if (!info[0].IsNumber())
-		return throw_type(info.Env(), "byId() takes a program's id.");
-	const uint32_t id = info[0].As<Napi::Number>().Uint32Value();
-	Fd fd(bpf_prog_get_fd_by_id(id));
-
-	if (!fd.open())
-		return throw_errno(info.Env(), errno,
-				   { "bpf(BPF_PROG_GET_FD_BY_ID)",
-				     "Opening program " + std::to_string(id) });
-	return wrap_fd(classes(info.Env()).program, std::move(fd));
+	return open_id(info, "program", bpf_prog_get_fd_by_id, classes(info.Env()).program);
 }
 
 static std::string hex(const unsigned char *bytes, size_t length)
@@ -114,14 +97,7 @@ Napi::Value Program::attach_cgroup(const Napi::CallbackInfo &info)
 
 Napi::Value Program::pin(const Napi::CallbackInfo &info)
 {
-	if (!info[0].IsString())
-		return throw_type(info.Env(), "pin() takes a path.");
-	const std::string path = info[0].As<Napi::String>();
-
-	if (bpf_obj_pin(fd_.get(), path.c_str()))
-		return throw_errno(info.Env(), errno,
-				   { "bpf(BPF_OBJ_PIN)", "Pinning a program at " + path });
-	return info.Env().Undefined();
+	return pin_fd(info, "program", fd_.get());
 }
 
 Napi::Value Program::close(const Napi::CallbackInfo &info)

@@ -2,7 +2,7 @@ import { Flags } from '@oclif/core';
 
 import { changeFlags, common, NityCommand, type Answer } from '../lib/cli/command.js';
 import { logAction } from '../lib/audit/operator-log.js';
-import { unload, type UnloadReport } from '../lib/dataplane/loader.js';
+import { unload, type UnloadReport } from '../lib/dataplane/unload.js';
 
 interface Unloaded extends Answer, UnloadReport {
   readonly pinPath: string;

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
-import { unload } from '../../src/lib/dataplane/loader.js';
+import { unload } from '../../src/lib/dataplane/unload.js';
 import { openPlane } from '../../src/lib/dataplane/pins.js';
 import { NamedServer, unavailable, until } from '../kernel/rig.js';
 

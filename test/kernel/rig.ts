@@ -18,7 +18,8 @@ import { promisify } from 'node:util';
 
 import { makeKnobs, type Knobs } from '../../src/lib/config/knobs.js';
 import { cgroupRoot, mountsOf } from '../../src/lib/dataplane/cgroup.js';
-import { load, unload } from '../../src/lib/dataplane/loader.js';
+import { load } from '../../src/lib/dataplane/loader.js';
+import { unload } from '../../src/lib/dataplane/unload.js';
 import { fileSystemType, RingBuffer, type BpfMap } from '../../src/lib/dataplane/native.js';
 import { openPlane } from '../../src/lib/dataplane/pins.js';
 import { codecs, type Plane } from '../../src/lib/dataplane/plane.js';

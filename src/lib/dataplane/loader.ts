@@ -1,7 +1,7 @@
-// Loads, upgrades and unloads the dataplane. A load is all or nothing: it is
+// Loads the dataplane, or upgrades it in place. A load is all or nothing: it is
 // built in a temporary pin directory and renamed into place; an upgrade replaces
 // programs through their links, so no connect in between is left untranslated.
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,7 +25,6 @@ import {
   cgroupId,
   fileSystemType,
   libbpfVersion,
-  Lock,
 } from './native.js';
 import {
   exclusively,
@@ -348,73 +347,4 @@ export function load(options: LoadOptions): LoadReport {
     removeLeftovers(options.pinPath);
     return isLoaded(options.pinPath) ? upgrade(options) : loadFresh(options);
   });
-}
-
-export interface UnloadOptions {
-  readonly pinPath: string;
-  /** Unload under a running agent, and remove what a half-done load left. */
-  readonly force?: boolean;
-  readonly dryRun?: boolean;
-}
-
-export interface UnloadReport {
-  readonly action: 'unloaded' | 'absent';
-  /** Paths of the pins that were, or would be, removed. */
-  readonly removed: readonly string[];
-}
-
-function existing(directory: string, names: readonly string[]): string[] {
-  try {
-    const present = new Set(readdirSync(directory));
-    return names.filter((name) => present.has(name)).map((name) => join(directory, name));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw errnoOf(error) === 'EACCES' ? privilegeError(directory, error) : error;
-  }
-}
-
-function requireNoAgent(pinPath: string): void {
-  try {
-    const lock = Lock.tryAcquire(join(pinPath, 'agent'), 'exclusive');
-    if (lock !== undefined) {
-      lock.release();
-      return;
-    }
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return;
-    throw error;
-  }
-  throw new UnsafeError(
-    `An agent is running on ${pinPath}.`,
-    'Stop it first, or unload under it with --force.',
-  );
-}
-
-/** Removes what `load` pinned and nothing else; connects are then the cluster's again. */
-export function unload({ pinPath, force, dryRun }: UnloadOptions): UnloadReport {
-  requireBpffs(pinPath);
-  return exclusively(dirname(pinPath), () => {
-    // Links first, those that open flows before those that keep the books.
-    const pins = [
-      ...existing(join(pinPath, 'links'), [...programNames].reverse()),
-      ...existing(join(pinPath, 'maps'), mapNames),
-    ];
-    if (pins.length === 0 && existing(dirname(pinPath), [basename(pinPath)]).length === 0) {
-      return { action: 'absent', removed: [] };
-    }
-    if (force !== true) requireNoAgent(pinPath);
-    if (dryRun === true) return { action: 'unloaded', removed: pins };
-    for (const pin of pins) rmSync(pin);
-    for (const part of ['links', 'maps', 'agent', '.']) removeIfEmpty(join(pinPath, part));
-    return { action: 'unloaded', removed: pins };
-  });
-}
-
-function removeIfEmpty(directory: string): void {
-  try {
-    rmdirSync(directory);
-  } catch (error) {
-    // Something that is not ours is in it: it stays, and so does its directory.
-    if (!['ENOENT', 'ENOTEMPTY'].includes(errnoOf(error) ?? '')) throw error;
-  }
 }

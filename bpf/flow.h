@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The memories of a flow: the socket's own, and the two that outlive it. It says
+ * who a flow is, recalls what it was given, and settles it when it is over.
+ */
+#ifndef NITY_FLOW_H
+#define NITY_FLOW_H
+
+#include "access.h"
+
+/* What settling a flow needs, unless its backend's index has been given to another. */
+struct nity_ledger {
+	struct nity_field_state *field;
+	struct nity_backend_live *live;
+	struct nity_backend_counters *counters;
+};
+
+static __always_inline int ledger_of(struct nity_ledger *ledger, const struct nity_flow *flow)
+{
+	__u32 index = flow->backend;
+	struct nity_backend *backend = nity_backend_at(index);
+
+	if (!backend || backend->generation != flow->generation)
+		return 0;
+	ledger->field = field_at();
+	ledger->live = nity_live_at(index);
+	ledger->counters = bpf_map_lookup_elem(&backend_counters, &index);
+	return ledger->field && ledger->live && ledger->counters;
+}
+
+static __always_inline void release_flow(struct nity_flow *flow)
+{
+	struct nity_ledger ledger;
+	enum nity_counter end;
+
+	if (nity_read(flow->phase) == NITY_FLOW_SETTLED || !ledger_of(&ledger, flow))
+		return;
+	end = nity_observe_release(ledger.field, flow, ledger.live, ledger.counters,
+				   bpf_ktime_get_ns());
+	if (end != NITY_COUNTERS)
+		count(end);
+}
+
+/* One connect() to an address that is ours. */
+struct nity_dial {
+	struct bpf_sock_addr *ctx;
+	struct nity_route_key address;
+	/* What the client bound itself before it dialled; 0 for nothing. */
+	__be16 source_port;
+};
+
+/*
+ * A source that the client bound itself outlives the socket (NFS reconnects from
+ * its reserved port and must meet its old server); otherwise the socket is the
+ * flow.
+ */
+static __always_inline __u64 nity_flow_key(struct nity_dial *dial, __u32 route)
+{
+	__u64 own = dial->source_port ? (__u64)dial->ctx->sk->src_ip4 << 16 | dial->source_port :
+					bpf_get_socket_cookie(dial->ctx);
+
+	return nity_mix(bpf_get_netns_cookie(dial->ctx) ^ (__u64)route << 32) ^ own;
+}
+
+static __always_inline void conntrack_key(struct nity_conntrack_key *key, struct nity_dial *dial)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->netns_cookie = bpf_get_netns_cookie(dial->ctx);
+	key->source = dial->ctx->sk->src_ip4;
+	key->vip = dial->address.vip;
+	key->source_port = dial->source_port;
+	key->vip_port = dial->address.port;
+	key->protocol = dial->address.protocol;
+}
+
+/* Step 4: affinity, then conntrack. */
+static __always_inline enum nity_counter recall(struct nity_pick *pick,
+						const struct nity_field_state *field,
+						const struct nity_rt_control *control,
+						struct nity_dial *dial, __u32 route, __u64 now_ns)
+{
+	if (control->affinity_seconds) {
+		struct nity_affinity_key key = { .netns_cookie = bpf_get_netns_cookie(dial->ctx),
+						 .route = route };
+		struct nity_affinity *known = bpf_map_lookup_elem(&affinity, &key);
+
+		if (known && now_ns < known->expires_ns &&
+		    nity_recall(pick, field, route, known->backend, known->generation, now_ns))
+			return NITY_PICKED_AFFINITY;
+	}
+	if (dial->source_port) {
+		struct nity_conntrack_key key;
+		struct nity_conntrack *known;
+
+		conntrack_key(&key, dial);
+		known = bpf_map_lookup_elem(&conntrack, &key);
+		if (known &&
+		    nity_recall(pick, field, route, known->backend, known->generation, now_ns))
+			return NITY_PICKED_CONNTRACK;
+	}
+	return NITY_COUNTERS;
+}
+
+#define NITY_SECOND_NS 1000000000ULL
+
+/* Step 8, the memories that outlive the socket. Nothing is written that is already equal. */
+static __always_inline void remember(const struct nity_pick *pick,
+				     const struct nity_rt_control *control, struct nity_dial *dial,
+				     __u32 route, const struct nity_posture *posture)
+{
+	__u64 now_ns = posture->now_ns;
+
+	if (control->affinity_seconds) {
+		struct nity_affinity_key key = { .netns_cookie = bpf_get_netns_cookie(dial->ctx),
+						 .route = route };
+		struct nity_affinity fresh = {
+			.backend = pick->index,
+			.generation = pick->backend->generation,
+			.expires_ns = now_ns + control->affinity_seconds * NITY_SECOND_NS,
+		};
+		struct nity_affinity *known = bpf_map_lookup_elem(&affinity, &key);
+
+		/* The timeout counts from the last connection; a second's grain is enough. */
+		if (!known || known->backend != fresh.backend ||
+		    known->generation != fresh.generation ||
+		    known->expires_ns + NITY_SECOND_NS < fresh.expires_ns)
+			bpf_map_update_elem(&affinity, &key, &fresh, BPF_ANY);
+	}
+	if (dial->source_port) {
+		struct nity_conntrack_key key;
+		struct nity_conntrack fresh = {
+			.backend = pick->index,
+			.generation = pick->backend->generation,
+			.epoch = posture->epoch,
+			.last_seen_ns = now_ns,
+		};
+		struct nity_conntrack *known;
+
+		conntrack_key(&key, dial);
+		known = bpf_map_lookup_elem(&conntrack, &key);
+		if (!known || known->backend != fresh.backend ||
+		    known->generation != fresh.generation ||
+		    known->last_seen_ns + NITY_SECOND_NS < now_ns)
+			bpf_map_update_elem(&conntrack, &key, &fresh, BPF_ANY);
+	}
+}
+
+/* The socket's own memory. It exists from here until the socket is freed. */
+static __always_inline struct nity_flow *track(struct nity_dial *dial, const struct nity_pick *pick,
+					       __u32 route, const struct nity_posture *posture)
+{
+	struct nity_flow *flow =
+		bpf_sk_storage_get(&sk_flow, dial->ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!flow)
+		return 0;
+	/* A connect retried on the same socket: its last flow is over. */
+	release_flow(flow);
+	flow->vip = dial->address.vip;
+	flow->vip_port = dial->address.port;
+	flow->address = pick->backend->address;
+	flow->port = pick->backend->port;
+	flow->route = route;
+	flow->backend = pick->index;
+	flow->generation = pick->backend->generation;
+	flow->slot = pick->slot;
+	flow->epoch = posture->epoch;
+	nity_observe_open(flow, pick->live, posture->now_ns);
+	return flow;
+}
+
+#endif
