@@ -188,6 +188,24 @@ Napi::Object hash_handle(Napi::Env env, SharedPlane plane, const std::string &na
 		if (error)
 			throw_errno(info.Env(), -error, { "bpf", "Writing an entry of the model" });
 	});
+	method(handle, "updateBatch", [plane, hash](const Napi::CallbackInfo &info) {
+		const uint32_t count = info[2].As<Napi::Number>().Uint32Value();
+
+		if (!exact_bytes(info[0], size_t(count) * hash->key_size) ||
+		    !exact_bytes(info[1], size_t(count) * hash->value_size))
+			return;
+		for (uint32_t i = 0; i < count; i++) {
+			const int error = hash->update(data_of(info[0]) + i * hash->key_size,
+						       data_of(info[1]) + i * hash->value_size,
+						       BPF_ANY);
+
+			if (error) {
+				throw_errno(info.Env(), -error,
+					    { "bpf", "Writing entries of the model" });
+				return;
+			}
+		}
+	});
 	method(handle, "delete", [plane, hash](const Napi::CallbackInfo &info) {
 		if (!exact_bytes(info[0], hash->key_size))
 			return Napi::Boolean::New(info.Env(), false);

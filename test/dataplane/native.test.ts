@@ -85,6 +85,13 @@ describe('the model’s maps', () => {
       map.update(key(3), Uint8Array.of(3, 0, 0, 0));
     }).toThrow(expect.objectContaining({ code: 'E2BIG' }) as Error);
     expect(map.entries().count).toBe(2);
+    const both = Uint8Array.from([...key(1), ...key(2)]);
+    map.updateBatch(both, Uint8Array.of(7, 0, 0, 0, 8, 0, 0, 0), 2);
+    expect(map.lookup(key(2))).toEqual(Uint8Array.of(8, 0, 0, 0));
+    expect(() => {
+      map.updateBatch(both, new Uint8Array(4), 2);
+    }).toThrow(RangeError);
+    map.update(key(1), Uint8Array.of(1, 0, 0, 0));
     expect([map.delete(key(1)), map.delete(key(1))]).toEqual([true, false]);
     expect(map.lookup(key(1))).toBeUndefined();
     expect(() => map.lookup(new Uint8Array(3))).toThrow(RangeError);

@@ -150,6 +150,21 @@ describe.skipIf(unavailable !== undefined)('loading', () => {
     }
   });
 
+  it('lists, looks up and deletes what was written in one batch', () => {
+    const routes = rig.plane.routes;
+    const keys = new Uint8Array(100 * 8).map((_, i) => (i % 8 === 0 ? i / 8 : i % 8 === 1 ? 1 : 0));
+    const values = new Uint8Array(100 * 4).fill(3);
+    routes.updateBatch(keys, values, 100);
+    expect(routes.entries().count).toBe(100);
+    expect(routes.lookup(keys.subarray(8, 16))).toEqual(Uint8Array.of(3, 3, 3, 3));
+    expect([routes.delete(keys.subarray(8, 16)), routes.delete(keys.subarray(8, 16))]).toEqual([
+      true,
+      false,
+    ]);
+    expect(routes.entries().count).toBe(99);
+    expect(() => routes.lookup(new Uint8Array(3))).toThrow(RangeError);
+  });
+
   it('tells a missing pin by errno', () => {
     try {
       BpfMap.open(mapPin(rig.pinPath, 'routes').replace('routes', 'nowhere'));

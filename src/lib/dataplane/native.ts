@@ -30,6 +30,8 @@ export interface MapHandle {
   info(): MapInfo;
   lookup(key: Uint8Array): Uint8Array | undefined;
   update(key: Uint8Array, value: Uint8Array, flags?: number): void;
+  /** `count` entries, keys and values each laid end to end. */
+  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): void;
   /** False if there was no such key. */
   delete(key: Uint8Array): boolean;
   entries(): MapEntries;
@@ -39,7 +41,6 @@ export interface MapHandle {
 }
 
 export interface BpfMap extends MapHandle {
-  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): void;
   pin(path: string): void;
 }
 

@@ -308,12 +308,17 @@ export class Projector {
     }
   }
 
+  /** All addresses that are new, in one call: at start there may be thousands. */
   private publish(): void {
-    for (const { address, route } of this.unpublished.values()) {
-      const value = new Uint8Array(4);
-      new DataView(value.buffer).setUint32(0, route.index, true);
-      this.plane.routes.update(routeKey(address), value);
-    }
+    const count = this.unpublished.size;
+    if (count === 0) return;
+    const keys = new Uint8Array(count * codecs.routeKey.size);
+    const values = new Uint32Array(count);
+    [...this.unpublished.values()].forEach(({ address, route }, i) => {
+      keys.set(routeKey(address), i * codecs.routeKey.size);
+      values[i] = route.index;
+    });
+    this.plane.routes.updateBatch(keys, new Uint8Array(values.buffer), count);
     this.unpublished.clear();
   }
 
