@@ -26,6 +26,8 @@ struct nity_posture {
 	__u64 epoch;
 	__u32 failsafe_mode;
 	__u32 admission_mode;
+	/* The mode is the operator's, until it expires. */
+	int overridden;
 };
 
 static __always_inline __u32 nity_failsafe(__u64 age_ns, __u64 hold_after_ns,
@@ -41,11 +43,6 @@ static __always_inline __u32 nity_failsafe(__u64 age_ns, __u64 hold_after_ns,
 static __always_inline __u64 nity_override_expiry_ns(__u64 word)
 {
 	return word & ~3ULL;
-}
-
-static __always_inline int nity_overridden(const struct nity_rt_control *control, __u64 now_ns)
-{
-	return now_ns < nity_override_expiry_ns(nity_read(control->override_word));
 }
 
 /*
@@ -72,7 +69,8 @@ static __always_inline void nity_posture(struct nity_posture *posture,
 				 epoch :
 				 nity_read(field->held_epoch);
 
-	if (now_ns < nity_override_expiry_ns(word))
+	posture->overridden = now_ns < nity_override_expiry_ns(word);
+	if (posture->overridden)
 		mode = word & 3;
 	else if (mode == NITY_ADMISSION_HARD && posture->failsafe_mode == NITY_FAILSAFE_FALLBACK)
 		mode = NITY_ADMISSION_SOFT;
@@ -119,7 +117,7 @@ static __always_inline enum nity_counter nity_admit(struct nity_rt_control *cont
 	if (posture->admission_mode == NITY_ADMISSION_HARD)
 		return NITY_REFUSED_HARD;
 
-	if (control->override_token_ns && nity_overridden(control, posture->now_ns)) {
+	if (posture->overridden && control->override_token_ns) {
 		token_ns = control->override_token_ns;
 		burst_ns = control->override_burst_ns;
 	}

@@ -82,7 +82,11 @@ export default class SetMode extends NityCommand<typeof SetMode> {
         pinPath,
         reason: flags.reason,
         before: routes.map(({ route, before }) => ({ route, override: before })),
-        after: routes.map(({ route, after }) => ({ route, override: after })),
+        after: routes.map(({ route, after }) => ({
+          route,
+          override: after,
+          ...(after === null ? {} : { ttlMs, ratePerSecond: flags.rate, burst: flags.burst }),
+        })),
       });
       if (problem !== undefined) this.say(problem);
     }

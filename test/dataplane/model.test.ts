@@ -141,7 +141,7 @@ describe('the model', () => {
     });
     expect(() => {
       agent.serve([many]);
-    }).toThrow('5000 backends are to be served, but the dataplane has room for 4095.');
+    }).toThrow('5000 new backends are to be served, but the dataplane has room for 4093.');
     expect(new Snapshot(plane).routes()[0]?.backends).toBe(2);
     expect(plane.word('epoch')).toBe(epoch);
   });

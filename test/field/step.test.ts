@@ -139,6 +139,8 @@ describe('the control law', () => {
     );
     const counts = [...world.owned.values()];
     expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(2);
+    const states = world.last?.field[0]?.backends.map(({ state }) => state);
+    expect(states).not.toContain('isolated');
   });
 
   it('gives a monopoly every slot, whatever it does', () => {

@@ -80,6 +80,13 @@ describe.skipIf(unavailable !== undefined)('failsafe', () => {
     expect(rig.plane.word('epoch')).toBe(epoch);
   });
 
+  it('refuses to flip to a table from before its routes', async () => {
+    const route = rig.route(await rig.startServers(1));
+    rig.serve([route]);
+    expect(() => flip(rig.plane, flipNow)).toThrow(/incomplete/);
+    expect((await rig.dial(route)).answer).toBe('server-0');
+  });
+
   it('refuses to flip when the epoch is not the one expected', () => {
     rig.serve([rig.route([{ port: 9 }])]);
     expect(() => flip(rig.plane, { ...flipNow, expectEpoch: 99n })).toThrow(

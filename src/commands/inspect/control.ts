@@ -3,6 +3,7 @@ import { Flags } from '@oclif/core';
 import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
 import { showDuration } from '../../lib/cli/duration.js';
+import { readField, type AdmissionModeName } from '../../lib/dataplane/control.js';
 import { selectRoutes } from '../../lib/dataplane/override.js';
 import type { Plane } from '../../lib/dataplane/plane.js';
 import type { Snapshot } from '../../lib/dataplane/snapshot.js';
@@ -33,13 +34,17 @@ export default class InspectControl extends InspectCommand<typeof InspectControl
 
   protected view(snapshot: Snapshot, plane: Plane): Control {
     const nowNs = plane.nowNs();
+    const { failsafeMode } = readField(plane);
+    // RFC 0002: what a dead agent left hard is soft in FALLBACK.
+    const agentsMode = (mode: AdmissionModeName) =>
+      failsafeMode === 'fallback' && mode === 'hard' ? 'soft' : mode;
     const routes = selectRoutes(snapshot.routes(), this.flags.route).map((view): Row => {
       const { override } = view;
       const budget = override?.budget ?? view.budget;
       return {
         route: view.name,
         admissionMode: view.admissionMode,
-        effectiveMode: override?.mode ?? view.admissionMode,
+        effectiveMode: override?.mode ?? agentsMode(view.admissionMode),
         override:
           override === undefined
             ? null

@@ -61,7 +61,8 @@ export class Agent {
     const dtMs = Number(startNs - this.lastNs) / 1e6;
     this.lastNs = startNs;
     this.sequence++;
-    if (this.projector.follow()) this.state = new Map(this.state);
+    // Slots that another's flip brought back are the current ones of this tick already.
+    this.projector.follow();
 
     const served = [...this.projector.book.routes.values()].filter(({ removed }) => !removed);
     const rings = served.map((entry) => this.projector.ring(entry));

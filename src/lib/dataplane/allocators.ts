@@ -43,9 +43,10 @@ export class IndexAllocator {
     if (this.taken.delete(index)) this.released.push({ index, reusableAtNs });
   }
 
-  /** How many more could be given out at once, were every grace time over. */
-  get room(): number {
-    return this.entries - 1 - this.taken.size;
+  /** How many more can be given out now: those in their grace time cannot. */
+  room(nowNs: bigint): number {
+    const resting = this.released.filter(({ reusableAtNs }) => reusableAtNs > nowNs).length;
+    return this.entries - 1 - this.taken.size - resting;
   }
 }
 
@@ -62,7 +63,12 @@ export class RangeAllocator {
     private readonly entries: number,
   ) {
     this.top = 2 ** Math.floor(Math.log2(entries));
-    this.freeOf(this.top).add(0);
+    // A size that is no power of two is so many blocks, the largest first.
+    for (let base = 0, size = this.top; size >= 1; size /= 2) {
+      if (base + size > entries) continue;
+      this.freeOf(size).add(base);
+      base += size;
+    }
   }
 
   private freeOf(size: number): Set<number> {

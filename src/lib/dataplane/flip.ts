@@ -2,7 +2,7 @@
 // and ask the agent not to undo it at once.
 import { UnsafeError } from '../errors.js';
 import { readField, type FieldStatus } from './control.js';
-import { otherTable, tableOf, type Plane } from './plane.js';
+import { otherTable, rangeOf, tableOf, type Plane } from './plane.js';
 
 export interface FlipOptions {
   readonly holdMs: number;
@@ -18,6 +18,18 @@ export interface FlipReport {
   readonly after: FieldStatus;
 }
 
+/** Being written, or from before a route that is served now: connects could find no slot in it. */
+function isIncomplete(plane: Plane, target: 0 | 1): boolean {
+  if (plane.tableEpoch(target) === 0n) return true;
+  for (let index = 1; index < plane.rtControl.length; index++) {
+    if (plane.routeNames.get(index, 'name') === '') continue;
+    const ranges = plane.rtControl.get(index, 'slotRange').map(rangeOf);
+    const held = (table: 0 | 1) => (ranges[table]?.size ?? 0) > 0;
+    if (held(otherTable(target)) && !held(target)) return true;
+  }
+  return false;
+}
+
 /** Call it while holding the pin path's lock, as the agent does when it projects. */
 export function flip(plane: Plane, options: FlipOptions): FlipReport {
   const before = readField(plane);
@@ -29,7 +41,7 @@ export function flip(plane: Plane, options: FlipOptions): FlipReport {
       'Look at `nity inspect field` again, then decide.',
     );
   }
-  if (plane.tableEpoch(target) === 0n) {
+  if (isIncomplete(plane, target)) {
     throw new UnsafeError(
       `Table ${target === 0 ? 'A' : 'B'} is incomplete, so connects decided by it could find no backend.`,
       'Wait for the next projection of a running agent; an incomplete table cannot be forced.',

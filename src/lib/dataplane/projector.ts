@@ -71,21 +71,34 @@ export class Projector {
 
   /** Throws before anything is written if the maps are too small for `routes`. */
   private requireRoom(routes: RouteSet): void {
-    const addresses = routes.reduce((sum, route) => sum + route.addresses.length, 0);
-    const backends = routes.reduce((sum, route) => sum + route.backends.length, 0);
-    const known = [...this.book.routes.values()];
-    const retiring = this.book.retired.length + known.reduce((sum, r) => sum + r.backends.size, 0);
+    const nowNs = this.plane.nowNs();
+    const { book } = this;
+    let backends = 0;
+    for (const { name, backends: endpoints } of routes) {
+      const known = book.routes.get(name)?.backends;
+      backends += endpoints.filter((endpoint) => known?.has(endpointId(endpoint)) !== true).length;
+    }
     const wants: readonly (readonly [string, number, number, string])[] = [
-      ['addresses', addresses, this.plane.routes.info().maxEntries, '--max-addresses'],
-      ['routes', routes.length, this.plane.rtControl.length - 1, '--max-routes'],
-      ['backends', backends, this.book.backendIndexes.room + retiring, '--max-backends'],
+      [
+        'addresses',
+        routes.reduce((sum, route) => sum + route.addresses.length, 0),
+        this.plane.routes.info().maxEntries,
+        '--max-addresses',
+      ],
+      [
+        'new routes',
+        routes.filter(({ name }) => !book.routes.has(name)).length,
+        book.routeIndexes.room(nowNs),
+        '--max-routes',
+      ],
+      ['new backends', backends, book.backendIndexes.room(nowNs), '--max-backends'],
       ['slots', this.slotsNeeded(routes), this.plane.slotTables[0].length, '--max-slots'],
     ];
     for (const [what, needed, room, flag] of wants) {
       if (needed <= room) continue;
       throw new InputError(
         `${needed} ${what} are to be served, but the dataplane has room for ${room}.`,
-        `Serve fewer, or run \`nity unload\` and \`nity load ${flag} ${needed}\`.`,
+        `Serve fewer, or run \`nity unload\` and \`nity load\` with a larger ${flag}.`,
       );
     }
   }

@@ -53,6 +53,11 @@ function tieOrder(route: RouteSignals): number[] {
     .sort((a, b) => ((route.backends[a]?.id ?? '') < (route.backends[b]?.id ?? '') ? -1 : 1));
 }
 
+/** Out of the game but for its drip; nobody is, when the cause is systemic. */
+function isOut(judged: Judged, i: number): boolean {
+  return !judged.systemic && judged.memories[i]?.isolated === true;
+}
+
 function wanted(
   route: RouteSignals,
   judged: Judged,
@@ -61,14 +66,13 @@ function wanted(
 ): number[] {
   const { slots, backends } = route;
   const fair = slots / backends.length;
-  const out = (i: number) => !judged.systemic && judged.memories[i]?.isolated === true;
   const weights = judged.pressures.map((pressure, i) => {
-    if (out(i)) return 0;
+    if (isOut(judged, i)) return 0;
     return judged.systemic ? 1 : 1 / (pressure.total + knobs.epsilon);
   });
   // An isolated backend keeps one slot as its drip: the kernel's breaker guards it.
   const floors = backends.map((_, i) =>
-    out(i) ? 1 : Math.max(1, Math.round(fair * knobs.floorShare)),
+    isOut(judged, i) ? 1 : Math.max(1, Math.round(fair * knobs.floorShare)),
   );
   return targets(weights, floors, slots, order);
 }
@@ -98,14 +102,12 @@ function limits(
   knobs: Knobs,
 ): number[] {
   const most = Math.max(1, Math.floor((route.slots / route.backends.length) * knobs.viscosity));
-  const freed = route.backends.reduce((sum, _, i) => {
-    const out = !judged.systemic && judged.memories[i]?.isolated === true;
-    return out ? sum + Math.max(0, (current[i] ?? 0) - 1) : sum;
-  }, 0);
-  // Isolation is exempt from viscosity, and so must be those who take over its slots.
-  return route.backends.map((_, i) =>
-    freed > 0 || judged.memories[i]?.isolated === true ? Math.max(most, route.slots) : most,
+  const freed = route.backends.reduce(
+    (sum, _, i) => (isOut(judged, i) ? sum + Math.max(0, (current[i] ?? 0) - 1) : sum),
+    0,
   );
+  // Isolation is exempt from viscosity, and so must be those who take over its slots.
+  return route.backends.map((_, i) => (freed > 0 || isOut(judged, i) ? route.slots : most));
 }
 
 /** Nothing moves inside the dead band; once moving, it goes on until it has settled. */
@@ -144,7 +146,7 @@ function kindOf(
 }
 
 function stateOf(judged: Judged, i: number, knobs: Knobs): BackendField['state'] {
-  if (judged.memories[i]?.isolated === true) return 'isolated';
+  if (isOut(judged, i)) return 'isolated';
   const calm = knobs.weightQueue + knobs.weightLatency;
   return (judged.pressures[i]?.total ?? 0) > degradedAt * calm ? 'degraded' : 'healthy';
 }
