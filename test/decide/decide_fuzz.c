@@ -2,7 +2,8 @@
 /*
  * Random fields, some of them corrupt, and random histories of sockets. Whatever
  * happens, a pick is one of the route's own backends, a connect is either picked
- * or refused, and each flow holds exactly one open count.
+ * or refused, soft never lets more through than its budget, and each flow holds
+ * exactly one open count.
  */
 #include "plane.h"
 
@@ -21,6 +22,20 @@ static uint8_t next(struct input *input)
 	return *input->at++;
 }
 
+/* What soft has admitted of a route since its budget was last another. */
+struct budget {
+	__u64 token_ns;
+	__u64 burst_ns;
+	__u64 since_ns;
+	__u64 admitted;
+};
+
+struct world {
+	struct node node;
+	struct nity_model_socket sockets[SOCKETS];
+	struct budget budgets[TEST_ROUTES];
+};
+
 #define REQUIRE(condition)                                                                         \
 	do {                                                                                       \
 		if (!(condition)) {                                                                \
@@ -38,117 +53,229 @@ static __u64 count_between(const struct node *node, int from, int to)
 	return sum;
 }
 
-static void disturb(struct node *node, struct input *input)
+/* The projection's order: the inactive table is no epoch's while it is written, then the flip. */
+static void project(struct node *node, struct input *input)
+{
+	__u64 epoch = node->field.epoch + 1;
+	struct nity_slot_page *table = epoch & 1 ? node->b : node->a;
+	__u32 route = 1 + next(input) % 2, first = next(input);
+
+	node->field.table_epoch[epoch & 1] = 0;
+	for (__u32 slot = 0; slot < NITY_SLOTS_PER_PAGE; slot++)
+		table[route - 1].owner[slot] = 4 * (route - 1) + 1 + (first + slot) % 4;
+	node->field.table_epoch[epoch & 1] = epoch;
+	node->field.epoch = epoch;
+}
+
+/* An index is given to another endpoint: its books begin anew, its flows' ends are nobody's. */
+static void reuse(struct node *node, __u32 backend, struct input *input)
+{
+	memset(&node->live[backend], 0, sizeof(node->live[backend]));
+	memset(&node->counts[backend], 0, sizeof(node->counts[backend]));
+	node->backends[backend].generation++;
+	node->backends[backend].route = next(input) % TEST_ROUTES;
+}
+
+static void control_change(struct nity_rt_control *control, __u64 now_ns, struct input *input)
 {
 	__u32 which = next(input), value = next(input);
 
-	switch (which % 9) {
-	case 0: /* any owner at all, of this route, of another, or of nobody */
-		node->a[which / 9 % 2].owner[value % 64] = next(input);
+	switch (which % 6) {
+	case 0:
+		control->admission_mode = value % 4;
 		break;
 	case 1:
-		node->b[which / 9 % 2].owner[value % 64] = next(input);
+		control->token_ns = next(input) * MS;
+		control->burst_ns = value * MS;
 		break;
-	case 2:
-		node->fallback[which / 9 % 2].owner[value % 64] = next(input);
+	case 2: /* modes that do not exist, too */
+		control->override_word = ((now_ns + value * 100 * MS) & ~3ULL) | (which / 6 & 3);
+		control->override_token_ns = next(input) * MS;
+		control->override_burst_ns = next(input) * MS;
+		break;
+	case 3:
+		control->gear = value % 3;
+		control->affinity_seconds = next(input) % 4;
+		break;
+	case 4: /* sizes that are no power of two, and ranges past the end */
+		control->slot_range[value & 1] = (__u64)next(input) << 32 | next(input);
+		break;
+	case 5:
+		control->fallback_range = (__u64)value << 32 | next(input);
+		break;
+	}
+}
+
+static void disturb(struct node *node, struct input *input)
+{
+	__u32 which = next(input), value = next(input);
+	struct nity_slot_page *pages[] = { node->a, node->b, node->fallback };
+
+	switch (which % 9) {
+	case 0:
+	case 1:
+	case 2: /* any owner at all, of this route, of another, or of nobody */
+		pages[which % 9][which / 9 % 2].owner[value % 64] = next(input);
 		break;
 	case 3:
 		node->backends[value % TEST_BACKENDS].state = next(input) % 5;
 		break;
 	case 4:
-		node->control[1 + which / 9 % 2].admission_mode = value % 4;
-		node->control[1 + which / 9 % 2].token_ns = next(input) * MS;
-		node->control[1 + which / 9 % 2].burst_ns = next(input) * MS;
+		reuse(node, value % TEST_BACKENDS, input);
 		break;
 	case 5:
-		node->control[1 + which / 9 % 2].gear = value % 3;
-		node->control[1 + which / 9 % 2].affinity_seconds = next(input) % 4;
+		control_change(&node->control[1 + which / 9 % 2], node->model.now_ns, input);
 		break;
 	case 6:
 		node->field.table_epoch[value & 1] = next(input) % 8;
 		node->field.epoch = next(input) % 8;
 		break;
-	case 7: /* sizes that are no power of two, and ranges past the end */
-		node->control[1 + which / 9 % 2].slot_range[value & 1] = (__u64)next(input) << 32 |
-									 next(input);
+	case 7:
+		project(node, input);
 		break;
 	case 8:
-		node->control[1 + which / 9 % 2].fallback_range = (__u64)value << 32 | next(input);
+		node->field.suspect_after = value % 4;
+		node->field.suspect_ns = next(input) * 10 * MS;
 		break;
 	}
 }
 
-static void check_books(const struct node *node, const struct nity_model_socket *sockets)
+static void check_books(const struct world *world)
 {
+	const struct node *node = &world->node;
 	__u32 open[TEST_BACKENDS] = { 0 };
 
-	for (int i = 0; i < SOCKETS; i++)
-		if (sockets[i].has_flow && sockets[i].flow.phase != NITY_FLOW_SETTLED)
-			open[sockets[i].flow.backend]++;
+	for (int i = 0; i < SOCKETS; i++) {
+		const struct nity_flow *flow = &world->sockets[i].flow;
+
+		if (world->sockets[i].has_flow && flow->phase != NITY_FLOW_SETTLED &&
+		    flow->generation == node->backends[flow->backend].generation)
+			open[flow->backend]++;
+	}
+	/* Equal to a count of sockets: so never below zero either. */
 	for (int i = 0; i < TEST_BACKENDS; i++)
 		REQUIRE(node->live[i].open == open[i]);
 }
 
-static void dial_and_check(struct node *node, struct nity_model_socket *socket, __u32 route)
+/* The mode in force, said here a second time and in other words than admit.h's. */
+static __u32 mode_of(const struct node *node, const struct nity_rt_control *control)
 {
+	__u64 seen_ns = node->field.last_agent_seen_ns, now_ns = node->model.now_ns;
+
+	if (now_ns < (control->override_word & ~3ULL))
+		return control->override_word & 3;
+	if (control->admission_mode == NITY_ADMISSION_HARD &&
+	    now_ns >= seen_ns + node->field.fallback_after_ns)
+		return NITY_ADMISSION_SOFT;
+	return control->admission_mode;
+}
+
+/* In any time t in which the budget stays: at most burst + rate * t. */
+static void check_admission(struct world *world, __u32 route, __u32 mode, enum nity_counter outcome)
+{
+	const struct nity_rt_control *control = &world->node.control[route];
+	__u64 now_ns = world->node.model.now_ns;
+	int overridden = control->override_token_ns && now_ns < (control->override_word & ~3ULL);
+	__u64 token_ns = overridden ? control->override_token_ns : control->token_ns;
+	__u64 burst_ns = overridden ? control->override_burst_ns : control->burst_ns;
+	struct budget *budget = &world->budgets[route];
+
+	REQUIRE((outcome == NITY_REFUSED_HARD) == (mode == NITY_ADMISSION_HARD));
+	REQUIRE(outcome != NITY_REFUSED_CONTENDED);
+	if (mode == NITY_ADMISSION_NORMAL || mode == NITY_ADMISSION_HARD || !token_ns) {
+		REQUIRE(outcome != NITY_REFUSED_SOFT);
+		return;
+	}
+	if (budget->token_ns != token_ns || budget->burst_ns != burst_ns)
+		*budget = (struct budget){ token_ns, burst_ns, now_ns, 0 };
+	budget->admitted += outcome != NITY_REFUSED_SOFT;
+	REQUIRE(budget->admitted * token_ns <= burst_ns + now_ns - budget->since_ns);
+}
+
+static void dial_and_check(struct world *world, struct nity_model_socket *socket, __u32 route)
+{
+	struct node *node = &world->node;
+	struct nity_rt_control *control = &node->control[route];
+	struct nity_rt_control before = *control;
 	__u64 picked = count_between(node, NITY_PICKED_GEAR, NITY_PICKED_FALLBACK);
 	__u64 refused = count_between(node, NITY_REFUSED_HARD, NITY_REFUSED_BOUNDARY);
-	__u64 turns = node->control[route].turns;
+	__u32 mode = mode_of(node, control);
 	__u32 backend = node_dial(node, socket, route);
+	/* Every decision is sampled, so the event is this one. */
+	enum nity_counter outcome = node->model.event.outcome;
 
-	REQUIRE(node->control[route].turns - turns <= NITY_DRAWS);
 	picked = count_between(node, NITY_PICKED_GEAR, NITY_PICKED_FALLBACK) - picked;
 	refused = count_between(node, NITY_REFUSED_HARD, NITY_REFUSED_BOUNDARY) - refused;
 	REQUIRE(picked + refused == 1);
 	REQUIRE((backend != 0) == (picked == 1));
+	REQUIRE(control->picks - before.picks == picked);
+	REQUIRE(control->refused - before.refused == refused);
+	REQUIRE(nity_refused(outcome) == (int)refused);
+	REQUIRE(control->turns - before.turns <= NITY_DRAWS);
+	check_admission(world, route, mode, outcome);
 	if (backend) {
 		REQUIRE(backend < TEST_BACKENDS);
 		REQUIRE(node->backends[backend].route == route);
 		REQUIRE(node->backends[backend].state != NITY_BACKEND_FREE);
+		REQUIRE(socket->flow.backend == backend && socket->flow.route == route);
+		REQUIRE(socket->flow.phase == NITY_FLOW_CONNECTING);
+	}
+}
+
+static void act(struct world *world, struct input *input)
+{
+	struct node *node = &world->node;
+	uint8_t action = next(input);
+	struct nity_model_socket *socket = &world->sockets[action / 16 % SOCKETS];
+	int segments, retransmits;
+
+	switch (action % 8) {
+	case 0:
+	case 1:
+		socket->sk.src_port = next(input) % 3;
+		dial_and_check(world, socket, 1 + action / 8 % 2);
+		break;
+	case 2:
+		nity_model_established(&node->model, socket);
+		break;
+	case 3:
+		segments = next(input);
+		retransmits = segments / 2;
+		nity_model_ended(&node->model, socket, segments & 1, retransmits & 1, segments & 4);
+		break;
+	case 4:
+		nity_model_release(&node->model, socket);
+		break;
+	case 5: /* from steps finer than a token to steps beyond every threshold */
+		node->model.now_ns += next(input) * (action / 8 % 2 ? 100 * MS : MS);
+		break;
+	case 6: /* a heartbeat; or an older one, as no agent writes it */
+		node->field.last_agent_seen_ns = node->model.now_ns;
+		if (action / 8 % 2)
+			node->field.last_agent_seen_ns -= next(input) * 100 * MS;
+		node->field.held_epoch = node->field.epoch;
+		break;
+	case 7:
+		disturb(node, input);
+		break;
 	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct node node;
-	struct nity_model_socket sockets[SOCKETS] = { 0 };
+	static struct world world;
 	struct input input = { data, size };
 
-	node_init(&node);
+	memset(&world, 0, sizeof(world));
+	node_init(&world.node);
+	/* One endpoint for each index, so that a pick names its own. */
+	for (__u32 i = 0; i < TEST_BACKENDS; i++)
+		world.node.backends[i].address = ADDRESS(i);
 	for (int i = 0; i < SOCKETS; i++)
-		sockets[i].socket_cookie = i;
+		world.sockets[i].socket_cookie = i;
 	while (input.left) {
-		uint8_t action = next(&input);
-		struct nity_model_socket *socket = &sockets[action / 16 % SOCKETS];
-
-		switch (action % 8) {
-		case 0:
-		case 1:
-			socket->sk.src_port = next(&input) % 3;
-			dial_and_check(&node, socket, 1 + action / 8 % 2);
-			break;
-		case 2:
-			nity_model_established(&node.model, socket);
-			break;
-		case 3:
-			nity_model_ended(&node.model, socket, next(&input) & 1, next(&input) & 1,
-					 next(&input) & 1);
-			break;
-		case 4:
-			nity_model_release(&node.model, socket);
-			break;
-		case 5:
-			node.model.now_ns += next(&input) * 100 * MS;
-			break;
-		case 6:
-			node.field.last_agent_seen_ns = node.model.now_ns;
-			node.field.held_epoch = node.field.epoch;
-			break;
-		case 7:
-			disturb(&node, &input);
-			break;
-		}
-		check_books(&node, sockets);
+		act(&world, &input);
+		check_books(&world);
 	}
 	return 0;
 }

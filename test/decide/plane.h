@@ -152,4 +152,19 @@ static __u32 node_dial(struct node *node, struct nity_model_socket *socket, __u3
 	return ntohl(address.address) - 0x7f000000u;
 }
 
+/* A client that dials once, from a socket like no other. */
+static __attribute__((unused)) __u32 dial(struct node *node, __u32 route)
+{
+	static __u64 cookies = 1;
+	struct nity_model_socket socket = { .socket_cookie = cookies++, .netns_cookie = 1 };
+
+	return node_dial(node, &socket, route);
+}
+
+static __attribute__((unused)) void owners_fill(__u32 *owners, __u32 owner)
+{
+	for (int slot = 0; slot < NITY_SLOTS_PER_PAGE; slot++)
+		owners[slot] = owner;
+}
+
 #endif
