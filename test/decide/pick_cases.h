@@ -244,6 +244,24 @@ static void suspicion_never_empties_a_route(struct node *node)
 	EXPECT(node->counters[NITY_NOTED_SUSPECT_PASSED] == 0);
 }
 
+/* Three suspects in a row end the search, though the fourth slot's owner is clear. */
+static void nobody_draws_a_fourth_time(struct node *node)
+{
+	int met[TEST_BACKENDS] = { 0 };
+
+	make_suspect(node, 1);
+	for (int slot = 0; slot < 64; slot++)
+		node->b[0].owner[slot] = node->fallback[0].owner[slot] = slot % 4 ? 1 : 2;
+	for (int turn = 0; turn < 64; turn++) {
+		node->control[1].turns = turn;
+		EXPECT(dial(node, 1) == (turn % 4 == 1 ? 1 : 2));
+	}
+	lose_the_agent(node);
+	for (int i = 0; i < 64; i++)
+		met[dial(node, 1)]++;
+	EXPECT(met[1] > 0 && met[2] > met[1] && met[1] + met[2] == 64);
+}
+
 static void a_due_suspect_is_tried_by_one(struct node *node)
 {
 	int met[TEST_BACKENDS] = { 0 };
@@ -505,6 +523,7 @@ static const struct test pick_tests[] = {
 	{ "boundary: no range leads out of the map", ranges_outside_the_map_are_refused },
 	{ "suspects: passed over, in the fallback set too", suspects_are_passed_over },
 	{ "suspects: never all of them, in three draws", suspicion_never_empties_a_route },
+	{ "suspects: nobody draws a fourth time", nobody_draws_a_fourth_time },
 	{ "suspects: one that is due is tried by one", a_due_suspect_is_tried_by_one },
 	{ "suspects: a race gives one probe a time", a_race_gives_one_probe_a_time },
 	{ "suspects: suspicion doubles, boundedly", suspicion_doubles_boundedly },
