@@ -92,6 +92,9 @@ enum nity_token {
 static __always_inline enum nity_token nity_take_token(__u64 *bucket_ns, __u64 now_ns,
 						       __u64 token_ns, __u64 burst_ns)
 {
+	/* A token that is dearer than the burst is never to be had, and could wrap the sum. */
+	if (token_ns > burst_ns)
+		return NITY_TOKEN_NONE;
 #pragma GCC unroll 8
 	for (int i = 0; i < NITY_BUCKET_TRIES; i++) {
 		__u64 due_ns = nity_read(*bucket_ns);

@@ -135,6 +135,9 @@ static __always_inline enum nity_counter nity_draw(struct nity_pick *pick, __u32
 {
 	struct nity_backend *backend;
 
+	/* A refusal must not carry the backend of an earlier draw. */
+	pick->backend = NULL;
+	pick->index = NITY_NONE;
 	if (index == NITY_NONE)
 		return NITY_REFUSED_INCOMPLETE;
 	backend = nity_backend_at(index);

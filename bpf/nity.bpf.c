@@ -210,8 +210,8 @@ static __always_inline void established(struct nity_flow *flow)
 
 	if (!ledger_of(&ledger, flow))
 		return;
-	nity_observe_established(flow, ledger.live, ledger.counters, bpf_ktime_get_ns());
-	count(NITY_NOTED_ESTABLISHED);
+	if (nity_observe_established(flow, ledger.live, ledger.counters, bpf_ktime_get_ns()))
+		count(NITY_NOTED_ESTABLISHED);
 }
 
 /* States that a connection passes only after a FIN each way. */

@@ -47,10 +47,11 @@ static __always_inline void nity_observe_failure(const struct nity_field_state *
 		nity_write(live->suspect_until_ns, now_ns + nity_suspicion_ns(field, failures));
 }
 
-static __always_inline void nity_observe_established(struct nity_flow *flow,
-						     struct nity_backend_live *live,
-						     struct nity_backend_counters *counters,
-						     __u64 now_ns)
+/* Returns whether it was news: a flow is established once. */
+static __always_inline int nity_observe_established(struct nity_flow *flow,
+						    struct nity_backend_live *live,
+						    struct nity_backend_counters *counters,
+						    __u64 now_ns)
 {
 	__u64 connect_ns = now_ns - flow->started_ns;
 	__u32 bucket = nity_histogram_bucket(connect_ns);
@@ -58,12 +59,13 @@ static __always_inline void nity_observe_established(struct nity_flow *flow,
 	/* Not a plain store: the client may be closing the socket on another CPU. */
 	if (__sync_val_compare_and_swap(&flow->phase, NITY_FLOW_CONNECTING,
 					NITY_FLOW_ESTABLISHED) != NITY_FLOW_CONNECTING)
-		return;
+		return 0;
 	nity_observe_success(live);
 	nity_add(&counters->established, 1);
 	nity_add(&counters->connect_ns, connect_ns);
 	if (bucket < NITY_HISTOGRAM_BUCKETS)
 		__sync_fetch_and_add(&counters->connect_histogram[bucket], 1);
+	return 1;
 }
 
 /* Returns the phase the flow was in, and gives its open count back unless another did. */
