@@ -18,7 +18,7 @@
 /* Another major is refused by every reader; an older minor is read. */
 enum nity_schema {
 	NITY_SCHEMA_MAJOR = 1,
-	NITY_SCHEMA_MINOR = 0,
+	NITY_SCHEMA_MINOR = 1,
 };
 
 /* Sizes are defaults: `nity load` may choose smaller or larger maps. */
@@ -71,6 +71,28 @@ enum nity_regime {
 enum nity_gear {
 	NITY_GEAR_SINGLE = 0,
 	NITY_GEAR_TWIN = 1,
+};
+
+/*
+ * What is measured of a backend's speed: its path alone, or also the time from a
+ * request's first byte out to its response's first byte in.
+ */
+enum nity_latency {
+	NITY_LATENCY_CONNECT = 0,
+	NITY_LATENCY_FIRST_BYTE = 1,
+};
+
+/*
+ * The exchange that a measured flow is in. What a client says first on a fresh
+ * connection wants an answer; later bytes need not. TLS: the one that follows a
+ * handshake, in which session tickets may come before the answer.
+ */
+enum nity_exchange {
+	NITY_EXCHANGE_UNMEASURED = 0,
+	NITY_EXCHANGE_NONE = 1,
+	NITY_EXCHANGE_FIRST = 2,
+	NITY_EXCHANGE_TLS = 3,
+	NITY_EXCHANGE_LATER = 4,
 };
 
 /* RETIRED keeps its index until no table and no grace time needs it; then FREE. */
@@ -159,7 +181,9 @@ struct nity_field_state {
 	__u64 agent_started_ns;
 	__u32 agent_pid;
 	__u32 regime;
-	__u64 reserved[3];
+	__u32 latency;
+	__u32 zero;
+	__u64 reserved[2];
 };
 
 /*
@@ -190,7 +214,10 @@ struct nity_rt_control {
 	/* The operator's budget while the override lasts; 0 to use the agent's. */
 	__u64 override_token_ns;
 	__u64 override_burst_ns;
-	__u64 reserved[2];
+	/* A flow is measured when (a hash of the route's own count & mask) == 0. */
+	__u32 latency_mask;
+	__u32 zero;
+	__u64 reserved[1];
 };
 
 /*
@@ -222,13 +249,24 @@ struct nity_backend {
  * backend_live: what the pick itself reads. occupancy_ns is the sum of end
  * times less the sum of start times of its flows; occupancy_ns + open * now is
  * therefore the integral of `open` over time, exact at any instant.
+ *
+ * waiting counts measured requests that have no answer yet, and
+ * waiting_since_ns is the sum of the times they were sent, so
+ * now - waiting_since_ns / waiting is their mean age; all modulo 2^64. The first_
+ * words say the same of those that are the first of their connection.
  */
 struct nity_backend_live {
 	__u32 open;
 	__u32 failures;
 	__u64 suspect_until_ns;
 	__u64 occupancy_ns;
-	__u64 reserved[5];
+	__u32 waiting;
+	__u32 first_waiting;
+	__u64 waiting_since_ns;
+	__u64 first_since_ns;
+	/* When the last answer began. */
+	__u64 answered_ns;
+	__u64 reserved[1];
 };
 
 struct nity_backend_counters {
@@ -243,7 +281,13 @@ struct nity_backend_counters {
 	__u64 connect_ns;
 	__u64 bytes_sent;
 	__u64 bytes_received;
-	__u64 reserved[5];
+	__u64 retransmits;
+	/* Measured requests: answered, and the time their first bytes took in sum. */
+	__u64 answered;
+	__u64 first_byte_ns;
+	/* First requests of a connection that the backend closed on, or the client gave up. */
+	__u64 dropped;
+	__u64 unanswered;
 	__u32 connect_histogram[NITY_HISTOGRAM_BUCKETS];
 	__u32 first_byte_histogram[NITY_HISTOGRAM_BUCKETS];
 };
@@ -292,6 +336,13 @@ struct nity_flow {
 	__u32 slot;
 	__u64 epoch;
 	__u64 started_ns;
+	/* When the request that waits for an answer was sent; 0 for none. */
+	__u64 request_ns;
+	/* When bytes came that are its answer unless others follow (session tickets); 0 for none. */
+	__u64 ticket_ns;
+	/* TCP sequence number of its first byte. */
+	__u32 request_seq;
+	__u32 exchange;
 };
 
 /* One socket that holds a flow, as sockets.bpf.c lists it. source_port is in host order. */
@@ -347,8 +398,8 @@ NITY_ASSERT_SIZE(struct nity_conntrack_key, 24);
 NITY_ASSERT_SIZE(struct nity_conntrack, 24);
 NITY_ASSERT_SIZE(struct nity_affinity_key, 16);
 NITY_ASSERT_SIZE(struct nity_affinity, 16);
-NITY_ASSERT_SIZE(struct nity_flow, 48);
-NITY_ASSERT_SIZE(struct nity_socket, 56);
+NITY_ASSERT_SIZE(struct nity_flow, 72);
+NITY_ASSERT_SIZE(struct nity_socket, 80);
 NITY_ASSERT_SIZE(struct nity_event, 64);
 
 _Static_assert((int)NITY_COUNTERS <= (int)NITY_MAX_COUNTERS, "counters outgrew their map");

@@ -28,15 +28,18 @@ static __always_inline int ledger_of(struct nity_ledger *ledger, const struct ni
 	return ledger->field && ledger->live && ledger->counters;
 }
 
-static __always_inline void release_flow(struct nity_flow *flow)
+/* `left`: the backend had said goodbye before the client let go. */
+static __always_inline void release_flow(struct nity_flow *flow, int left)
 {
 	struct nity_ledger ledger;
 	enum nity_counter end;
+	__u64 now_ns;
 
 	if (nity_read(flow->phase) == NITY_FLOW_SETTLED || !ledger_of(&ledger, flow))
 		return;
-	end = nity_observe_release(ledger.field, flow, ledger.live, ledger.counters,
-				   bpf_ktime_get_ns());
+	now_ns = bpf_ktime_get_ns();
+	end = nity_observe_release(ledger.field, flow, ledger.live, ledger.counters, now_ns);
+	nity_observe_unanswered(flow, ledger.live, ledger.counters, left, now_ns);
 	if (end != NITY_COUNTERS)
 		count(end);
 }
@@ -147,7 +150,8 @@ static __always_inline void remember(const struct nity_pick *pick,
 
 /* The socket's own memory. It exists from here until the socket is freed. */
 static __always_inline struct nity_flow *track(struct nity_dial *dial, const struct nity_pick *pick,
-					       __u32 route, const struct nity_posture *posture)
+					       __u32 route, const struct nity_posture *posture,
+					       int measured)
 {
 	struct nity_flow *flow =
 		bpf_sk_storage_get(&sk_flow, dial->ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -155,7 +159,7 @@ static __always_inline struct nity_flow *track(struct nity_dial *dial, const str
 	if (!flow)
 		return 0;
 	/* A connect retried on the same socket: its last flow is over. */
-	release_flow(flow);
+	release_flow(flow, 0);
 	flow->vip = dial->address.vip;
 	flow->vip_port = dial->address.port;
 	flow->address = pick->backend->address;
@@ -165,6 +169,8 @@ static __always_inline struct nity_flow *track(struct nity_dial *dial, const str
 	flow->generation = pick->backend->generation;
 	flow->slot = pick->slot;
 	flow->epoch = posture->epoch;
+	flow->request_ns = 0;
+	flow->exchange = measured ? NITY_EXCHANGE_NONE : NITY_EXCHANGE_UNMEASURED;
 	nity_observe_open(flow, pick->live, posture->now_ns);
 	return flow;
 }

@@ -11,6 +11,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "flow.h"
+#include "packet.h"
 
 #define NITY_CONTINUE 1
 #define NITY_REFUSE 0
@@ -81,6 +82,7 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	struct nity_posture posture = { 0 };
 	struct nity_pick pick = { 0 };
 	struct nity_flow *earlier;
+	int measured;
 	__u64 turn;
 
 	if (!field || !control || !sk) {
@@ -97,7 +99,7 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	if (nity_refused(pick.outcome) || !pick.backend || !pick.live) {
 		earlier = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
 		if (earlier)
-			release_flow(earlier);
+			release_flow(earlier, 0);
 		turn = __sync_fetch_and_add(&control->refused, 1);
 		if (!(turn & field->sample_mask))
 			sample(dial, &pick, &posture, route, turn);
@@ -109,7 +111,10 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	backend_count = bpf_map_lookup_elem(&backend_counters, &pick.index);
 	if (backend_count)
 		nity_add(&backend_count->picks, 1);
-	if (!track(dial, &pick, route, &posture))
+	/* By a hash: the gear counts turns too, and a mask alone would pick the same slots. */
+	measured = field->latency == NITY_LATENCY_FIRST_BYTE &&
+		   !((__u32)nity_mix(turn + 1) & nity_read(control->latency_mask));
+	if (!track(dial, &pick, route, &posture, measured))
 		count(NITY_NOTED_UNTRACKED);
 	remember(&pick, control, dial, route, &posture);
 	if (!(turn & field->sample_mask))
@@ -204,6 +209,11 @@ int nity_getpeername6(struct bpf_sock_addr *ctx)
 	return NITY_CONTINUE;
 }
 
+static __always_inline void ask_for(struct bpf_sock_ops *ctx, int flag)
+{
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | flag);
+}
+
 static __always_inline void established(struct nity_flow *flow)
 {
 	struct nity_ledger ledger;
@@ -236,18 +246,36 @@ static __always_inline void ended(struct bpf_sock_ops *ctx, struct nity_flow *fl
 		nity_add(&ledger.counters->bytes_sent, bytes_sent);
 	if (bytes_received)
 		nity_add(&ledger.counters->bytes_received, bytes_received);
+	if (ctx->total_retrans)
+		nity_add(&ledger.counters->retransmits, ctx->total_retrans);
 	if (nity_read(flow->phase) != NITY_FLOW_SETTLED) {
 		struct nity_ending ending = {
 			.segments_in = ctx->segs_in,
 			.retransmits = ctx->total_retrans,
 			.orderly = said_goodbye(ctx->args[0]),
 		};
+		__u64 now_ns = bpf_ktime_get_ns();
 
 		end = nity_observe_end(ledger.field, flow, ledger.live, ledger.counters, &ending,
-				       bpf_ktime_get_ns());
+				       now_ns);
+		nity_observe_unanswered(flow, ledger.live, ledger.counters, 1, now_ns);
 		if (end != NITY_COUNTERS)
 			count(end);
 	}
+}
+
+/*
+ * The kernel runs this before each send of a socket that asked for it: what a
+ * flow that is not measured sends costs nothing.
+ */
+static __always_inline void sent(struct bpf_sock_ops *ctx, struct nity_flow *flow)
+{
+	struct nity_ledger ledger;
+
+	if (flow->exchange == NITY_EXCHANGE_UNMEASURED || !ledger_of(&ledger, flow))
+		return;
+	nity_observe_request(flow, ledger.live, ctx->snd_nxt, ctx->snd_una == ctx->snd_nxt,
+			     bpf_ktime_get_ns());
 }
 
 SEC("sockops")
@@ -257,6 +285,11 @@ int nity_sockops(struct bpf_sock_ops *ctx)
 	struct nity_flow *flow;
 
 	switch (ctx->op) {
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		/* No bytes: a bare ACK, or TCP only asks for the size of its header. */
+		if (!ctx->skb_len)
+			return NITY_CONTINUE;
+		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		break;
@@ -274,13 +307,47 @@ int nity_sockops(struct bpf_sock_ops *ctx)
 	if (!flow)
 		return NITY_CONTINUE;
 
-	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
-		bpf_sock_ops_cb_flags_set(ctx,
-					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-	else if (ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		sent(ctx, flow);
+		break;
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		ask_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		established(flow);
-	else
+		if (flow->exchange != NITY_EXCHANGE_UNMEASURED)
+			ask_for(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+		break;
+	default:
 		ended(ctx, flow);
+	}
+	return NITY_CONTINUE;
+}
+
+/*
+ * Every packet to a socket of the cgroup comes by here, so it leaves early: most
+ * sockets are not ours, and most packets of ours answer nothing.
+ */
+SEC("cgroup_skb/ingress")
+int nity_ingress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct nity_ledger ledger;
+	struct nity_payload payload = { 0 };
+	struct nity_flow *flow;
+
+	if (!sk)
+		return NITY_CONTINUE;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return NITY_CONTINUE;
+	flow = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
+	if (!flow || !nity_read(flow->request_ns))
+		return NITY_CONTINUE;
+	if (payload_of(skb, &payload) && ledger_of(&ledger, flow))
+		nity_observe_answer(flow, ledger.live, ledger.counters, payload.ack, payload.first,
+				    bpf_ktime_get_ns());
 	return NITY_CONTINUE;
 }
 
@@ -290,7 +357,7 @@ int nity_sock_release(struct bpf_sock *ctx)
 	struct nity_flow *flow = bpf_sk_storage_get(&sk_flow, ctx, 0, 0);
 
 	if (flow)
-		release_flow(flow);
+		release_flow(flow, ctx->state == BPF_TCP_CLOSE_WAIT);
 	return NITY_CONTINUE;
 }
 

@@ -13,10 +13,30 @@
 
 #include "decide.h"
 
-/* A SYN that stays unanswered this long before its client gives up counts as a failure. */
-#ifndef NITY_SYN_PATIENCE_NS
-#define NITY_SYN_PATIENCE_NS 200000000ULL
+/* A SYN or a request that stays unanswered this long before its client gives up is a failure. */
+#ifndef NITY_PATIENCE_NS
+#define NITY_PATIENCE_NS 200000000ULL
 #endif
+
+/*
+ * A used connection also carries bytes that want no answer (HTTP/2's
+ * WINDOW_UPDATE, a PING's ACK), so what comes this much later is no answer to
+ * them. A fresh connection's first words always want one.
+ */
+#ifndef NITY_EXCHANGE_PATIENCE_NS
+#define NITY_EXCHANGE_PATIENCE_NS 30000000000ULL
+#endif
+
+/* A TLS server sends its session tickets at once, in one flight or in a few. */
+#ifndef NITY_TICKET_FLIGHT_NS
+#define NITY_TICKET_FLIGHT_NS 500000ULL
+#endif
+
+/* The first byte of a TLS record (RFC 8446, 5.1). */
+enum nity_tls_record {
+	NITY_TLS_CHANGE_CIPHER_SPEC = 20,
+	NITY_TLS_HANDSHAKE = 22,
+};
 
 static __always_inline void nity_add(__u64 *counter, __u64 n)
 {
@@ -89,7 +109,7 @@ static __always_inline enum nity_counter nity_observe_release(
 	switch (nity_observe_settle(flow, live, now_ns)) {
 	case NITY_FLOW_CONNECTING:
 		nity_add(&counters->abandoned, 1);
-		if (now_ns - flow->started_ns >= NITY_SYN_PATIENCE_NS)
+		if (now_ns - flow->started_ns >= NITY_PATIENCE_NS)
 			nity_observe_failure(field, live, now_ns);
 		return NITY_ENDED_ABANDONED;
 	case NITY_FLOW_ESTABLISHED:
@@ -146,6 +166,127 @@ static __always_inline enum nity_counter nity_observe_end(const struct nity_fiel
 	default:
 		return NITY_COUNTERS;
 	}
+}
+
+/* One more request that waits since `since_ns`, or with -1 one less. */
+static __always_inline void nity_observe_waiting(struct nity_backend_live *live, int change,
+						 __u32 exchange, __u64 since_ns)
+{
+	__u64 since = change > 0 ? since_ns : -since_ns;
+
+	__sync_fetch_and_add(&live->waiting, change);
+	__sync_fetch_and_add(&live->waiting_since_ns, since);
+	if (exchange != NITY_EXCHANGE_FIRST)
+		return;
+	__sync_fetch_and_add(&live->first_waiting, change);
+	__sync_fetch_and_add(&live->first_since_ns, since);
+}
+
+/*
+ * The client sends bytes from `seq` on. They begin a request if none is waiting.
+ * They begin it anew if the backend had acknowledged all that went before on a
+ * used connection: that may have been bytes that wanted no answer.
+ */
+static __always_inline void nity_observe_request(struct nity_flow *flow,
+						 struct nity_backend_live *live, __u32 seq,
+						 int acknowledged, __u64 now_ns)
+{
+	__u64 since_ns = nity_read(flow->request_ns);
+
+	if (nity_read(flow->phase) != NITY_FLOW_ESTABLISHED)
+		return;
+	if (since_ns) {
+		if (!acknowledged || flow->exchange == NITY_EXCHANGE_FIRST)
+			return;
+		if (__sync_val_compare_and_swap(&flow->request_ns, since_ns, 0) == since_ns)
+			nity_observe_waiting(live, -1, flow->exchange, since_ns);
+		flow->exchange = NITY_EXCHANGE_LATER;
+	} else if (flow->exchange == NITY_EXCHANGE_NONE) {
+		flow->exchange = NITY_EXCHANGE_FIRST;
+	} else if (flow->exchange == NITY_EXCHANGE_FIRST) {
+		flow->exchange = NITY_EXCHANGE_LATER;
+	}
+	flow->ticket_ns = 0;
+	flow->request_seq = seq;
+	nity_observe_waiting(live, 1, flow->exchange, now_ns);
+	__sync_lock_test_and_set(&flow->request_ns, now_ns);
+	/* Settled meanwhile by another CPU, which may have looked for a request too early. */
+	if (nity_read(flow->phase) != NITY_FLOW_ESTABLISHED &&
+	    __sync_val_compare_and_swap(&flow->request_ns, now_ns, 0) == now_ns)
+		nity_observe_waiting(live, -1, flow->exchange, now_ns);
+}
+
+static __always_inline void nity_observe_first_byte(struct nity_backend_counters *counters,
+						    __u64 first_byte_ns)
+{
+	__u32 bucket = nity_histogram_bucket(first_byte_ns);
+
+	nity_add(&counters->answered, 1);
+	nity_add(&counters->first_byte_ns, first_byte_ns);
+	if (bucket < NITY_HISTOGRAM_BUCKETS)
+		__sync_fetch_and_add(&counters->first_byte_histogram[bucket], 1);
+}
+
+/*
+ * Bytes came, of which `first` is the first, and acknowledge all before `ack`.
+ * They answer the waiting request if they acknowledge its first byte: what the
+ * backend said before it heard is no answer. Nor is a TLS handshake, and what
+ * follows it is believed when the flight that may be session tickets is over.
+ */
+static __always_inline void nity_observe_answer(struct nity_flow *flow,
+						struct nity_backend_live *live,
+						struct nity_backend_counters *counters, __u32 ack,
+						__u8 first, __u64 now_ns)
+{
+	__u64 since_ns = nity_read(flow->request_ns);
+	__u32 exchange = flow->exchange;
+	int handshake = exchange == NITY_EXCHANGE_FIRST && first == NITY_TLS_HANDSHAKE;
+
+	if (!since_ns || (__s32)(ack - flow->request_seq) <= 0)
+		return;
+	if (exchange == NITY_EXCHANGE_TLS) {
+		if (first == NITY_TLS_HANDSHAKE || first == NITY_TLS_CHANGE_CIPHER_SPEC)
+			return;
+		if (!flow->ticket_ns)
+			flow->ticket_ns = now_ns;
+		if (now_ns - flow->ticket_ns < NITY_TICKET_FLIGHT_NS)
+			return;
+	}
+	if (__sync_val_compare_and_swap(&flow->request_ns, since_ns, 0) != since_ns)
+		return;
+	nity_observe_waiting(live, -1, exchange, since_ns);
+	flow->exchange = handshake ? NITY_EXCHANGE_TLS : NITY_EXCHANGE_LATER;
+	if (exchange == NITY_EXCHANGE_LATER && now_ns - since_ns > NITY_EXCHANGE_PATIENCE_NS)
+		return;
+	nity_write(live->answered_ns, now_ns);
+	if (!handshake)
+		nity_observe_first_byte(counters, now_ns - since_ns);
+}
+
+/* The flow is settled; a request that still waits will have no answer. */
+static __always_inline void nity_observe_unanswered(struct nity_flow *flow,
+						    struct nity_backend_live *live,
+						    struct nity_backend_counters *counters,
+						    int left, __u64 now_ns)
+{
+	__u64 since_ns;
+
+	if (flow->exchange < NITY_EXCHANGE_FIRST)
+		return;
+	since_ns = __sync_lock_test_and_set(&flow->request_ns, 0);
+	if (!since_ns)
+		return;
+	nity_observe_waiting(live, -1, flow->exchange, since_ns);
+	/* Nothing followed what came: it was the answer, if the client went soon after it. */
+	if (flow->exchange == NITY_EXCHANGE_TLS && flow->ticket_ns &&
+	    now_ns - flow->ticket_ns < NITY_PATIENCE_NS)
+		nity_observe_first_byte(counters, flow->ticket_ns - since_ns);
+	if (flow->exchange != NITY_EXCHANGE_FIRST)
+		return;
+	if (left)
+		nity_add(&counters->dropped, 1);
+	else if (now_ns - since_ns >= NITY_PATIENCE_NS)
+		nity_add(&counters->unanswered, 1);
 }
 
 #endif

@@ -242,6 +242,8 @@ class Socket : public Napi::ObjectWrap<Socket> {
 					   InstanceMethod<&Socket::getpeername>("getpeername"),
 					   InstanceMethod<&Socket::established>("established"),
 					   InstanceMethod<&Socket::ended>("ended"),
+					   InstanceMethod<&Socket::sent>("sent"),
+					   InstanceMethod<&Socket::received>("received"),
 					   InstanceMethod<&Socket::release>("release"),
 				   });
 	}
@@ -309,9 +311,27 @@ class Socket : public Napi::ObjectWrap<Socket> {
 		return info.Env().Undefined();
 	}
 
+	/* sent(seq, acknowledged) */
+	Napi::Value sent(const Napi::CallbackInfo &info)
+	{
+		nity_model_sent(&plane_->model, &socket_, info[0].As<Napi::Number>().Uint32Value(),
+				info[1].ToBoolean());
+		return info.Env().Undefined();
+	}
+
+	/* received(ack, firstByte) */
+	Napi::Value received(const Napi::CallbackInfo &info)
+	{
+		nity_model_received(&plane_->model, &socket_,
+				    info[0].As<Napi::Number>().Uint32Value(),
+				    uint8_t(info[1].As<Napi::Number>().Uint32Value()));
+		return info.Env().Undefined();
+	}
+
+	/* release(left) */
 	Napi::Value release(const Napi::CallbackInfo &info)
 	{
-		nity_model_release(&plane_->model, &socket_);
+		nity_model_release(&plane_->model, &socket_, info[0].ToBoolean());
 		return info.Env().Undefined();
 	}
 

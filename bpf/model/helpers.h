@@ -12,19 +12,27 @@
 
 #include "model.h"
 
-/* Keeps nity.bpf.c from including the kernel's own. */
+/* Keeps nity.bpf.c from including the kernel's own, and from parsing packets, of which there are none. */
 #define __BPF_HELPERS__
 #define __BPF_ENDIAN__
+#define NITY_PACKET_H
 
 #define SEC(name)
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) __typeof__(value) *name
 #define bpf_htons htons
 #define bpf_htonl htonl
+#define bpf_ntohl ntohl
+
+struct nity_payload {
+	__u32 ack;
+	__u8 first;
+};
 
 /* The model and the call under way on this thread. */
 static __thread struct nity_model *model_now;
 static __thread int retval_now;
+static __thread struct nity_payload payload_now;
 
 static void *model_lookup(const void *map, const void *key);
 static int model_update(const void *map, const void *key, const void *value, __u64 flags);
@@ -52,6 +60,19 @@ static inline void *bpf_sk_storage_get(void *map, void *sk, void *value, __u64 f
 		return NULL;
 	socket->has_flow = 1;
 	return &socket->flow;
+}
+
+/* Every packet that a model receives carries payload. */
+static inline int payload_of(const struct __sk_buff *skb, struct nity_payload *payload)
+{
+	(void)skb;
+	*payload = payload_now;
+	return 1;
+}
+
+static inline struct bpf_sock *bpf_sk_fullsock(struct bpf_sock *sk)
+{
+	return sk;
 }
 
 static inline __u64 bpf_get_netns_cookie(struct bpf_sock_addr *ctx)

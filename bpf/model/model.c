@@ -121,8 +121,35 @@ void nity_model_ended(struct nity_model *model, struct nity_model_socket *socket
 	nity_sockops(&ctx);
 }
 
-void nity_model_release(struct nity_model *model, struct nity_model_socket *socket)
+void nity_model_sent(struct nity_model *model, struct nity_model_socket *socket, uint32_t seq,
+		     int acknowledged)
+{
+	struct bpf_sock_ops ctx = {
+		.op = BPF_SOCK_OPS_HDR_OPT_LEN_CB,
+		.skb_len = 1,
+		.snd_nxt = seq,
+		.snd_una = acknowledged ? seq : seq - 1,
+	};
+
+	model_now = model;
+	ctx.sk = &socket->sk;
+	nity_sockops(&ctx);
+}
+
+void nity_model_received(struct nity_model *model, struct nity_model_socket *socket, uint32_t ack,
+			 uint8_t first)
+{
+	struct __sk_buff skb = { 0 };
+
+	model_now = model;
+	payload_now = (struct nity_payload){ .ack = ack, .first = first };
+	skb.sk = &socket->sk;
+	nity_ingress(&skb);
+}
+
+void nity_model_release(struct nity_model *model, struct nity_model_socket *socket, int left)
 {
 	model_now = model;
+	socket->sk.state = left ? BPF_TCP_CLOSE_WAIT : BPF_TCP_ESTABLISHED;
 	nity_sock_release(&socket->sk);
 }

@@ -76,8 +76,14 @@ void nity_model_established(struct nity_model *model, struct nity_model_socket *
 /* TCP closed the connection under the client: what decides how is what TCP had seen by then. */
 void nity_model_ended(struct nity_model *model, struct nity_model_socket *socket,
 		      uint32_t segments_in, uint32_t retransmits, int orderly);
-/* The client closed the socket. */
-void nity_model_release(struct nity_model *model, struct nity_model_socket *socket);
+/* The client sent bytes from `seq` on; `acknowledged` if all before them had been. */
+void nity_model_sent(struct nity_model *model, struct nity_model_socket *socket, uint32_t seq,
+		     int acknowledged);
+/* Bytes came, of which `first` is the first, and acknowledge all before `ack`. */
+void nity_model_received(struct nity_model *model, struct nity_model_socket *socket, uint32_t ack,
+			 uint8_t first);
+/* The client closed the socket; `left` if the backend had said goodbye before. */
+void nity_model_release(struct nity_model *model, struct nity_model_socket *socket, int left);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,13 @@
 import { Flags } from '@oclif/core';
 
-import { changeFlags, cgroupFlag, common, NityCommand, type Answer } from '../lib/cli/command.js';
+import {
+  cgroupFlag,
+  changeFlags,
+  common,
+  latencyFlag,
+  NityCommand,
+  type Answer,
+} from '../lib/cli/command.js';
 import { renderTable } from '../lib/cli/table.js';
 import { logAction } from '../lib/audit/operator-log.js';
 import { defaultKnobs } from '../lib/config/knobs.js';
@@ -20,15 +27,18 @@ export default class Load extends NityCommand<typeof Load> {
   static override summary = 'Load the dataplane and attach it, or upgrade it in place.';
   static override description =
     'A load is all or nothing. On a loaded node the programs are replaced through their links, ' +
-    'with no moment in which a connect is not translated, and the maps stay.';
+    'with no moment in which a connect is not translated, and the maps stay. --latency first-byte ' +
+    'measures the time to a response’s first byte, for one more program on each packet in.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --latency connect',
     '<%= config.bin %> <%= command.id %> --cgroup /sys/fs/cgroup/kubepods.slice --dry-run',
   ];
   static override flags = {
     ...common,
     ...cgroupFlag,
     ...changeFlags,
+    ...latencyFlag,
     'max-addresses': size('service addresses'),
     'max-routes': size('route groups'),
     'max-slots': size('slots'),
@@ -41,7 +51,15 @@ export default class Load extends NityCommand<typeof Load> {
     const pinPath = flags['pin-path'];
     const cgroup = flags.cgroup ?? cgroupRoot();
     const dryRun = flags['dry-run'];
-    const report = load({ pinPath, cgroup, knobs: defaultKnobs, dryRun, sizes: this.sizes() });
+    const { latency } = flags;
+    const report = load({
+      pinPath,
+      cgroup,
+      knobs: defaultKnobs,
+      dryRun,
+      sizes: this.sizes(),
+      ...(latency === undefined ? {} : { latency }),
+    });
     if (!dryRun && report.action !== 'unchanged') {
       const problem = logAction(flags['audit-log'], {
         command: 'load',
@@ -71,8 +89,8 @@ const done = {
   unchanged: 'Already loaded',
 } as const;
 
-function render({ action, schema, programs, pinPath, cgroup, dryRun }: Loaded): string {
-  const head = `${dryRun ? 'Would be: ' : ''}${done[action]}: schema ${schema}, pinned at ${pinPath}, attached to ${cgroup}`;
+function render({ action, schema, latency, programs, pinPath, cgroup, dryRun }: Loaded): string {
+  const head = `${dryRun ? 'Would be: ' : ''}${done[action]}: schema ${schema}, ${latency} latency, pinned at ${pinPath}, attached to ${cgroup}`;
   const table = renderTable(
     programs,
     [

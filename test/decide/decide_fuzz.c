@@ -244,7 +244,7 @@ static void act(struct world *world, struct input *input)
 		nity_model_ended(&node->model, socket, segments & 1, retransmits & 1, segments & 4);
 		break;
 	case 4:
-		nity_model_release(&node->model, socket);
+		nity_model_release(&node->model, socket, 0);
 		break;
 	case 5: /* from steps finer than a token to steps beyond every threshold */
 		node->model.now_ns += next(input) * (action / 8 % 2 ? 100 * MS : MS);

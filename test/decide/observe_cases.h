@@ -42,7 +42,7 @@ static void act(struct node *node, struct nity_model_socket *socket, int action)
 		nity_model_ended(&node->model, socket, 1, 0, 1);
 		break;
 	case RELEASE:
-		nity_model_release(&node->model, socket);
+		nity_model_release(&node->model, socket, 0);
 		break;
 	}
 }
@@ -151,8 +151,8 @@ static void closing_early_is_a_failure_only_after_patience(struct node *node)
 		__u32 failures;
 	} cases[] = {
 		{ 0, 0 },
-		{ NITY_SYN_PATIENCE_NS - 1, 0 },
-		{ NITY_SYN_PATIENCE_NS, 1 },
+		{ NITY_PATIENCE_NS - 1, 0 },
+		{ NITY_PATIENCE_NS, 1 },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -160,7 +160,7 @@ static void closing_early_is_a_failure_only_after_patience(struct node *node)
 		__u32 backend = node_dial(node, &socket, 1);
 
 		node->model.now_ns += cases[i].waited_ns;
-		nity_model_release(&node->model, &socket);
+		nity_model_release(&node->model, &socket, 0);
 		EXPECT(node->live[backend].failures == cases[i].failures);
 		EXPECT(node->counters[NITY_ENDED_ABANDONED] == i + 1);
 	}
@@ -207,7 +207,7 @@ static void occupancy_is_the_integral_of_open(struct node *node)
 		node->model.now_ns += passed;
 		EXPECT(live->occupancy_ns + live->open * node->model.now_ns == integral);
 		if (started_ns[i]) {
-			nity_model_release(&node->model, &sockets[i]);
+			nity_model_release(&node->model, &sockets[i], 0);
 			durations += node->model.now_ns - started_ns[i];
 			started_ns[i] = 0;
 			live->failures = 0;
@@ -219,7 +219,7 @@ static void occupancy_is_the_integral_of_open(struct node *node)
 	}
 	for (int i = 0; i < FLOWS; i++)
 		if (started_ns[i]) {
-			nity_model_release(&node->model, &sockets[i]);
+			nity_model_release(&node->model, &sockets[i], 0);
 			durations += node->model.now_ns - started_ns[i];
 		}
 	EXPECT(live->open == 0);
@@ -236,7 +236,7 @@ static void old_generations_settle_nothing(struct node *node)
 	node->live[backend].open = 3;
 	nity_model_established(&node->model, &socket);
 	nity_model_ended(&node->model, &socket, 1, 0, 0);
-	nity_model_release(&node->model, &socket);
+	nity_model_release(&node->model, &socket, 0);
 	EXPECT(node->live[backend].open == 3);
 	EXPECT(ends_of(&node->counts[backend]) == 0);
 	EXPECT(node->counts[backend].established == 0);

@@ -26,8 +26,17 @@ interface Row {
   readonly connectP50Us: number | null;
   readonly connectP95Us: number | null;
   readonly connectP99Us: number | null;
-  /** Null: the kernel does not measure it yet. */
+  /** Of measured requests; null without one. */
+  readonly firstByteP50Us: number | null;
   readonly firstByteP95Us: number | null;
+  readonly firstByteP99Us: number | null;
+  readonly answered: bigint;
+  readonly dropped: bigint;
+  readonly unanswered: bigint;
+  readonly retransmits: bigint;
+  /** Measured requests without an answer yet, and their mean age. */
+  readonly waiting: number;
+  readonly waitingAgeMs: number | null;
   /** Null: it lives in the agent, which this command does not need. */
   readonly pressure: number | null;
 }
@@ -66,6 +75,10 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
           closed,
           bytesSent,
           bytesReceived,
+          answered,
+          dropped,
+          unanswered,
+          retransmits,
         } = view.counters;
         return {
           route: view.route,
@@ -81,7 +94,12 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
           connectP50Us: view.connectP50Us,
           connectP95Us: view.connectP95Us,
           connectP99Us: view.connectP99Us,
-          firstByteP95Us: null,
+          firstByteP50Us: view.firstByteP50Us,
+          firstByteP95Us: view.firstByteP95Us,
+          firstByteP99Us: view.firstByteP99Us,
+          ...{ answered, dropped, unanswered, retransmits },
+          waiting: view.waiting,
+          waitingAgeMs: view.waitingAgeMs,
           pressure: null,
         };
       });

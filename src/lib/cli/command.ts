@@ -44,6 +44,14 @@ export const cgroupFlag = {
   }),
 };
 
+export const latencyFlag = {
+  latency: Flags.option({
+    options: ['first-byte', 'connect'] as const,
+    summary: 'what is measured of backends; by default first-byte, or what is loaded already',
+    env: 'NITY_LATENCY',
+  })(),
+};
+
 export const changeFlags = {
   ...jsonFlag,
   'dry-run': Flags.boolean({ summary: 'say what would be done, and change nothing' }),

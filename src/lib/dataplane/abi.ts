@@ -34,11 +34,15 @@ export const Counter = {
   counters: 25,
 } as const;
 
+export const Exchange = { unmeasured: 0, none: 1, first: 2, tls: 3, later: 4 } as const;
+
 export const FailsafeMode = { normal: 0, hold: 1, fallback: 2 } as const;
 
 export const FlowPhase = { settled: 0, connecting: 1, established: 2 } as const;
 
 export const Gear = { single: 0, twin: 1 } as const;
+
+export const Latency = { connect: 0, firstByte: 1 } as const;
 
 export const Limit = {
   maxAddresses: 32768,
@@ -61,7 +65,7 @@ export const None = { none: 0 } as const;
 
 export const Regime = { none: 0, laminar: 1, transition: 2, crisis: 3, recovery: 4 } as const;
 
-export const Schema = { major: 1, minor: 0 } as const;
+export const Schema = { major: 1, minor: 1 } as const;
 
 /** Sizes and offsets in bytes. be16 and be32 are in network order, all else is little-endian. */
 export const layouts = {
@@ -107,7 +111,11 @@ export const layouts = {
       connectNs: { kind: 'u64', offset: 64 },
       bytesSent: { kind: 'u64', offset: 72 },
       bytesReceived: { kind: 'u64', offset: 80 },
-      reserved: { kind: 'u64', offset: 88, count: 5 },
+      retransmits: { kind: 'u64', offset: 88 },
+      answered: { kind: 'u64', offset: 96 },
+      firstByteNs: { kind: 'u64', offset: 104 },
+      dropped: { kind: 'u64', offset: 112 },
+      unanswered: { kind: 'u64', offset: 120 },
       connectHistogram: { kind: 'u32', offset: 128, count: 32 },
       firstByteHistogram: { kind: 'u32', offset: 256, count: 32 },
     },
@@ -119,7 +127,12 @@ export const layouts = {
       failures: { kind: 'u32', offset: 4 },
       suspectUntilNs: { kind: 'u64', offset: 8 },
       occupancyNs: { kind: 'u64', offset: 16 },
-      reserved: { kind: 'u64', offset: 24, count: 5 },
+      waiting: { kind: 'u32', offset: 24 },
+      firstWaiting: { kind: 'u32', offset: 28 },
+      waitingSinceNs: { kind: 'u64', offset: 32 },
+      firstSinceNs: { kind: 'u64', offset: 40 },
+      answeredNs: { kind: 'u64', offset: 48 },
+      reserved: { kind: 'u64', offset: 56, count: 1 },
     },
   },
   conntrack: {
@@ -180,11 +193,13 @@ export const layouts = {
       agentStartedNs: { kind: 'u64', offset: 88 },
       agentPid: { kind: 'u32', offset: 96 },
       regime: { kind: 'u32', offset: 100 },
-      reserved: { kind: 'u64', offset: 104, count: 3 },
+      latency: { kind: 'u32', offset: 104 },
+      zero: { kind: 'u32', offset: 108 },
+      reserved: { kind: 'u64', offset: 112, count: 2 },
     },
   },
   flow: {
-    size: 48,
+    size: 72,
     fields: {
       vip: { kind: 'be32', offset: 0 },
       address: { kind: 'be32', offset: 4 },
@@ -197,6 +212,10 @@ export const layouts = {
       slot: { kind: 'u32', offset: 28 },
       epoch: { kind: 'u64', offset: 32 },
       startedNs: { kind: 'u64', offset: 40 },
+      requestNs: { kind: 'u64', offset: 48 },
+      ticketNs: { kind: 'u64', offset: 56 },
+      requestSeq: { kind: 'u32', offset: 64 },
+      exchange: { kind: 'u32', offset: 68 },
     },
   },
   routeKey: {
@@ -227,17 +246,19 @@ export const layouts = {
       refused: { kind: 'u64', offset: 88 },
       overrideTokenNs: { kind: 'u64', offset: 96 },
       overrideBurstNs: { kind: 'u64', offset: 104 },
-      reserved: { kind: 'u64', offset: 112, count: 2 },
+      latencyMask: { kind: 'u32', offset: 112 },
+      zero: { kind: 'u32', offset: 116 },
+      reserved: { kind: 'u64', offset: 120, count: 1 },
     },
   },
   slotPage: { size: 256, fields: { owner: { kind: 'u32', offset: 0, count: 64 } } },
   socket: {
-    size: 56,
+    size: 80,
     fields: {
       flow: { kind: 'struct', offset: 0, of: 'flow' },
-      source: { kind: 'be32', offset: 48 },
-      sourcePort: { kind: 'u16', offset: 52 },
-      tcpState: { kind: 'u16', offset: 54 },
+      source: { kind: 'be32', offset: 72 },
+      sourcePort: { kind: 'u16', offset: 76 },
+      tcpState: { kind: 'u16', offset: 78 },
     },
   },
 } as const;

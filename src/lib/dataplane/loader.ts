@@ -16,7 +16,7 @@ import {
   UsageError,
 } from '../errors.js';
 import { Limit } from './abi.js';
-import { initialise } from './initialise.js';
+import { initialise, latencyCode, type LatencySource } from './initialise.js';
 import {
   BpfLink,
   BpfMap,
@@ -35,7 +35,7 @@ import {
   privilegeError,
   requireBpffs,
 } from './pins.js';
-import { describeSchema, mapNames, schemaWord, type MapName } from './plane.js';
+import { describeSchema, mapNames, schemaWord, type MapName, type Plane } from './plane.js';
 
 const build = new URL('../../../bpf/build/', import.meta.url);
 export const objectPath = fileURLToPath(new URL('nity.bpf.o', build));
@@ -48,12 +48,20 @@ export const socketsObjectPath = fileURLToPath(new URL('sockets.bpf.o', build));
 export const programNames = [
   'nity_sock_release',
   'nity_sockops',
+  'nity_ingress',
   'nity_getpeername4',
   'nity_getpeername6',
   'nity_connect4',
   'nity_connect6',
 ] as const;
 type ProgramName = (typeof programNames)[number];
+
+/** Each packet in to the cgroup runs nity_ingress, so it is attached only where it is wanted. */
+function programsFor(latency: LatencySource): readonly ProgramName[] {
+  return latency === 'first-byte'
+    ? programNames
+    : programNames.filter((name) => name !== 'nity_ingress');
+}
 
 /** Entries of the maps whose size may be chosen; missing ones take the contract's default. */
 export interface MapSizes {
@@ -70,6 +78,8 @@ export interface LoadOptions {
   readonly knobs: Knobs;
   readonly sizes?: MapSizes;
   readonly object?: string;
+  /** Without it, what is loaded stays as it is, and first-byte for a fresh load. */
+  readonly latency?: LatencySource;
   /** Let the kernel verify everything, and change nothing. */
   readonly dryRun?: boolean;
 }
@@ -85,6 +95,7 @@ export interface ProgramReport {
 export interface LoadReport {
   readonly action: 'loaded' | 'upgraded' | 'unchanged';
   readonly schema: string;
+  readonly latency: LatencySource;
   /** The libbpf that did it. */
   readonly libbpf: string;
   readonly programs: readonly ProgramReport[];
@@ -147,8 +158,8 @@ function openObject(options: LoadOptions): BpfObject {
   }
 }
 
-function reportPrograms(object: BpfObject): ProgramReport[] {
-  return programNames.map((name) => {
+function reportPrograms(object: BpfObject, latency: LatencySource): ProgramReport[] {
+  return programsFor(latency).map((name) => {
     const { id, tag, verifiedInstructions } = object.program(name).info();
     return { name, id, tag, verifiedInstructions };
   });
@@ -173,7 +184,7 @@ function removeLeftovers(pinPath: string): void {
 }
 
 function loadFresh(options: LoadOptions): LoadReport {
-  const { pinPath, cgroup, knobs } = options;
+  const { pinPath, cgroup, knobs, latency = 'first-byte' } = options;
   const object = openObject(options);
   try {
     for (const [key, maps] of Object.entries(sized)) {
@@ -186,12 +197,13 @@ function loadFresh(options: LoadOptions): LoadReport {
     const report = {
       action: 'loaded',
       schema: describeSchema(schemaWord),
+      latency,
       libbpf: libbpfVersion(),
-      programs: reportPrograms(object),
+      programs: reportPrograms(object, latency),
     } as const;
     if (options.dryRun !== true) {
-      initialise(object.map('field_state').mmap(), knobs);
-      publish(object, pinPath, cgroup);
+      initialise(object.map('field_state').mmap(), knobs, latency);
+      publish(object, pinPath, cgroup, programsFor(latency));
     }
     return report;
   } catch (error) {
@@ -202,23 +214,30 @@ function loadFresh(options: LoadOptions): LoadReport {
 }
 
 /** Pins maps and links in a temporary directory and renames it into place. */
-function publish(object: BpfObject, pinPath: string, cgroup: string): void {
+function publish(
+  object: BpfObject,
+  pinPath: string,
+  cgroup: string,
+  programs: readonly ProgramName[],
+): void {
   const staging = `${pinPath}-loading-${process.pid}`;
   mkdirSync(staging, { mode: 0o700 });
   try {
     for (const part of ['maps', 'links', 'agent']) mkdirSync(join(staging, part), { mode: 0o700 });
     for (const map of mapNames) object.map(map).pin(mapPin(staging, map));
-    for (const name of programNames) {
-      const link = object.program(name).attachCgroup(cgroup);
-      link.pin(linkPin(staging, name));
-      link.close();
-    }
+    for (const name of programs) attach(object, name, cgroup, staging);
     removeEmpty(pinPath);
     renameSync(staging, pinPath);
   } catch (error) {
     removeTree(staging);
     throw error;
   }
+}
+
+function attach(object: BpfObject, name: ProgramName, cgroup: string, directory: string): void {
+  const link = object.program(name).attachCgroup(cgroup);
+  link.pin(linkPin(directory, name));
+  link.close();
 }
 
 /** rename(2) replaces nothing on bpffs; a directory without pins is in nobody's way. */
@@ -299,36 +318,51 @@ function replacePrograms(object: BpfObject, attached: readonly Attached[]): void
 function upgrade(options: LoadOptions): LoadReport {
   const { pinPath, cgroup } = options;
   // Opening the plane refuses another major schema.
-  openPlane(pinPath).close();
+  const plane = openPlane(pinPath);
   const attached = attachedPrograms(pinPath);
-  requireSameCgroup(attached, options);
-  // The tags are the kernel's hash of the programs as they run.
-  const tags = attached.map(({ programId }) => BpfProgram.byId(programId).info().tag);
-  const object = openObject(options);
+  let object: BpfObject | undefined;
   try {
+    requireSameCgroup(attached, options);
+    const latency = options.latency ?? loadedLatency(plane);
+    const wanted = programsFor(latency);
+    const made = { schema: describeSchema(schemaWord), latency, libbpf: libbpfVersion() };
+    object = openObject(options);
     reuseMaps(object, pinPath);
     object.load();
-    const programs = reportPrograms(object);
-    const made = { schema: describeSchema(schemaWord), libbpf: libbpfVersion() };
-    if (programs.length === tags.length && programs.every(({ tag }, i) => tag === tags[i])) {
+    const programs = reportPrograms(object, latency);
+    // The tags are the kernel's hash of the programs as they run.
+    const tags = new Map<string, string>(
+      attached.map(({ name, programId }) => [name, BpfProgram.byId(programId).info().tag]),
+    );
+    if (
+      attached.length === wanted.length &&
+      programs.every(({ name, tag }) => tags.get(name) === tag)
+    ) {
       return { action: 'unchanged', ...made, programs: runningPrograms(attached) };
     }
     if (options.dryRun !== true) {
-      replacePrograms(object, attached);
-      for (const name of programNames) {
-        if (attached.some((one) => one.name === name)) continue;
-        const link = object.program(name).attachCgroup(cgroup);
-        link.pin(linkPin(pinPath, name));
-        link.close();
+      const kept = attached.filter(({ name }) => wanted.includes(name));
+      replacePrograms(object, kept);
+      for (const name of wanted) {
+        if (!tags.has(name)) attach(object, name, cgroup, pinPath);
+      }
+      plane.fieldState.write(0, { latency: latencyCode(latency) });
+      for (const { name } of attached) {
+        if (!wanted.includes(name)) unlinkSync(linkPin(pinPath, name));
       }
     }
     return { action: 'upgraded', ...made, programs };
   } catch (error) {
     throw explainLoad(error, options.object ?? objectPath);
   } finally {
-    object.close();
+    object?.close();
     for (const { link } of attached) link.close();
+    plane.close();
   }
+}
+
+function loadedLatency(plane: Plane): LatencySource {
+  return plane.fieldState.get(0, 'latency') === latencyCode('connect') ? 'connect' : 'first-byte';
 }
 
 function runningPrograms(attached: readonly Attached[]): ProgramReport[] {

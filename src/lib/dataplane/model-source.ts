@@ -28,7 +28,7 @@ export class ModelSource implements MapSource {
   constructor(knobs: Knobs, sizes: ModelSizes = smallNode) {
     const { slots, routes, backends, addresses, flows } = sizes;
     this.model = new Model(slots, routes, backends, addresses, flows);
-    initialise(this.model.map('field_state').mmap(), knobs);
+    initialise(this.model.map('field_state').mmap(), knobs, 'first-byte');
   }
 
   map(name: MapName): MapHandle {

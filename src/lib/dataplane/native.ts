@@ -123,7 +123,12 @@ export interface ModelSocket {
   established(): void;
   /** TCP closed it under the client; `orderly` if both sides had said goodbye. */
   ended(segmentsIn: number, retransmits: number, orderly: boolean): void;
-  release(): void;
+  /** The client sends from `seq` on; `acknowledged` if all before it had been. */
+  sent(seq: number, acknowledged: boolean): void;
+  /** Bytes come, of which `first` is the first, and acknowledge all before `ack`. */
+  received(ack: number, first: number): void;
+  /** The client closes; `left` if the backend had said goodbye before. */
+  release(left?: boolean): void;
 }
 
 export interface Model {

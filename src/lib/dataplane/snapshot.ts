@@ -48,6 +48,12 @@ export interface BackendView {
   readonly connectP50Us: number | null;
   readonly connectP95Us: number | null;
   readonly connectP99Us: number | null;
+  readonly firstByteP50Us: number | null;
+  readonly firstByteP95Us: number | null;
+  readonly firstByteP99Us: number | null;
+  /** Measured requests without an answer yet, and their mean age. */
+  readonly waiting: number;
+  readonly waitingAgeMs: number | null;
 }
 
 export interface SlotsView {
@@ -74,6 +80,13 @@ const phaseNames = Object.keys(FlowPhase) as (keyof typeof FlowPhase)[];
 
 function micros(ns: number | null): number | null {
   return ns === null ? null : Math.round(ns / 100) / 10;
+}
+
+/** The mean age of `count` things whose start times sum to `sinceNs`, modulo 2^64 (contract.h). */
+export function meanAgeMs(count: number, sinceNs: bigint, nowNs: bigint): number | null {
+  if (count === 0) return null;
+  const ageNs = BigInt.asIntN(64, BigInt(count) * nowNs - sinceNs);
+  return Math.max(0, Math.round(Number(ageNs) / count / 1e5) / 10);
 }
 
 export class Snapshot {
@@ -158,7 +171,7 @@ export class Snapshot {
       const backend = plane.backends.read(index);
       const live = plane.backendLive.read(index);
       const counters = plane.backendCounters.read(index);
-      const histogram = counters.connectHistogram;
+      const { connectHistogram, firstByteHistogram } = counters;
       views.push({
         index,
         routeIndex: backend.route,
@@ -173,9 +186,14 @@ export class Snapshot {
         established: counters.established,
         failed: counters.refused + counters.timedOut + counters.unreachable,
         counters,
-        connectP50Us: micros(quantileNs(histogram, 0.5)),
-        connectP95Us: micros(quantileNs(histogram, 0.95)),
-        connectP99Us: micros(quantileNs(histogram, 0.99)),
+        connectP50Us: micros(quantileNs(connectHistogram, 0.5)),
+        connectP95Us: micros(quantileNs(connectHistogram, 0.95)),
+        connectP99Us: micros(quantileNs(connectHistogram, 0.99)),
+        firstByteP50Us: micros(quantileNs(firstByteHistogram, 0.5)),
+        firstByteP95Us: micros(quantileNs(firstByteHistogram, 0.95)),
+        firstByteP99Us: micros(quantileNs(firstByteHistogram, 0.99)),
+        waiting: live.waiting,
+        waitingAgeMs: meanAgeMs(live.waiting, live.waitingSinceNs, nowNs),
       });
     }
     return views;
