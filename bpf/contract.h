@@ -37,6 +37,9 @@ enum nity_limit {
 	NITY_HISTOGRAM_BUCKETS = 32,
 	/* Bucket 0 ends at 2^10 ns; each later one is twice as wide. */
 	NITY_HISTOGRAM_SHIFT = 10,
+	/* First-byte latency: four buckets an octave, the first ends at 1.25 * 2^16 ns. */
+	NITY_LATENCY_BUCKETS = 64,
+	NITY_LATENCY_SHIFT = 16,
 	NITY_DRAWS = 3,
 	/* Tries at the token bucket's word; each lost try is another's token. */
 	NITY_BUCKET_TRIES = 8,
@@ -266,7 +269,8 @@ struct nity_backend_live {
 	__u64 first_since_ns;
 	/* When the last answer began. */
 	__u64 answered_ns;
-	__u64 reserved[1];
+	/* While it is ISOLATED, one connect in so long may try it. */
+	__u64 drip_ns;
 };
 
 struct nity_backend_counters {
@@ -289,7 +293,7 @@ struct nity_backend_counters {
 	__u64 dropped;
 	__u64 unanswered;
 	__u32 connect_histogram[NITY_HISTOGRAM_BUCKETS];
-	__u32 first_byte_histogram[NITY_HISTOGRAM_BUCKETS];
+	__u32 first_byte_histogram[NITY_LATENCY_BUCKETS];
 };
 
 /* conntrack: a flow whose client bound its own source, so that it outlives a socket. */
@@ -392,7 +396,7 @@ NITY_ASSERT_SIZE(struct nity_slot_page, 256);
 NITY_ASSERT_SIZE(struct nity_route_name, 160);
 NITY_ASSERT_SIZE(struct nity_backend, 32);
 NITY_ASSERT_SIZE(struct nity_backend_live, 64);
-NITY_ASSERT_SIZE(struct nity_backend_counters, 384);
+NITY_ASSERT_SIZE(struct nity_backend_counters, 512);
 NITY_ASSERT_AT(struct nity_backend_counters, connect_histogram, 128);
 NITY_ASSERT_SIZE(struct nity_conntrack_key, 24);
 NITY_ASSERT_SIZE(struct nity_conntrack, 24);

@@ -64,44 +64,64 @@ static __always_inline __u64 nity_mix(__u64 x)
 	return x;
 }
 
+/* floor(log2(x)); 0 for 0. */
+static __always_inline __u32 nity_log2(__u64 x)
+{
+	__u32 bits = 0;
+
+	if (x >> 32) {
+		bits += 32;
+		x >>= 32;
+	}
+	if (x >> 16) {
+		bits += 16;
+		x >>= 16;
+	}
+	if (x >> 8) {
+		bits += 8;
+		x >>= 8;
+	}
+	if (x >> 4) {
+		bits += 4;
+		x >>= 4;
+	}
+	if (x >> 2) {
+		bits += 2;
+		x >>= 2;
+	}
+	return bits + (x >> 1);
+}
+
 /* The bucket of a log2 histogram: 0 below 2^10 ns, then one a doubling. */
 static __always_inline __u32 nity_histogram_bucket(__u64 ns)
 {
 	__u64 x = ns >> NITY_HISTOGRAM_SHIFT;
-	__u32 bucket = 0;
+	__u32 bucket = x ? nity_log2(x) + 1 : 0;
 
-	if (x >> 16) {
-		bucket += 16;
-		x >>= 16;
-	}
-	if (x >> 8 & 0xff) {
-		bucket += 8;
-		x >>= 8;
-	}
-	if (x >> 4 & 0xf) {
-		bucket += 4;
-		x >>= 4;
-	}
-	if (x >> 2 & 0x3) {
-		bucket += 2;
-		x >>= 2;
-	}
-	if (x >> 1 & 1) {
-		bucket += 1;
-		x >>= 1;
-	}
-	bucket += x & 1;
-	/* Past 2^42 ns (73 minutes) everything is in the last bucket. */
-	if (ns >> (NITY_HISTOGRAM_SHIFT + NITY_HISTOGRAM_BUCKETS))
-		return NITY_HISTOGRAM_BUCKETS - 1;
+	/* Past 2^41 ns (37 minutes) everything is in the last bucket. */
 	return bucket < NITY_HISTOGRAM_BUCKETS ? bucket : NITY_HISTOGRAM_BUCKETS - 1;
 }
 
+/* Four buckets an octave, as wide as each other: a value is known within a quarter. */
+static __always_inline __u32 nity_latency_bucket(__u64 ns)
+{
+	__u32 octave = nity_log2(ns);
+	__u32 bucket;
+
+	if (octave < NITY_LATENCY_SHIFT)
+		return 0;
+	bucket = (octave - NITY_LATENCY_SHIFT) * 4 + (ns >> (octave - 2) & 3);
+	/* From 1.75 * 2^31 ns (3.8 s) on everything is in the last bucket. */
+	return bucket < NITY_LATENCY_BUCKETS ? bucket : NITY_LATENCY_BUCKETS - 1;
+}
+
+/* Failures in a row make a suspect, and the agent's judgement does: both meter the way back. */
 static __always_inline enum nity_standing nity_standing(const struct nity_field_state *field,
 							const struct nity_backend_live *live,
-							__u64 now_ns)
+							int isolated, __u64 now_ns)
 {
-	if (!field->suspect_after || nity_read(live->failures) < field->suspect_after)
+	if (!isolated &&
+	    (!field->suspect_after || nity_read(live->failures) < field->suspect_after))
 		return NITY_STANDING_CLEAR;
 	return now_ns < nity_read(live->suspect_until_ns) ? NITY_STANDING_SUSPECT :
 							    NITY_STANDING_PROBE_DUE;
@@ -110,7 +130,7 @@ static __always_inline enum nity_standing nity_standing(const struct nity_field_
 /* How long suspicion lasts: doubled by each failure past the threshold, boundedly. */
 static __always_inline __u64 nity_suspicion_ns(const struct nity_field_state *field, __u32 failures)
 {
-	__u32 doublings = failures - field->suspect_after;
+	__u32 doublings = failures > field->suspect_after ? failures - field->suspect_after : 0;
 
 	if (doublings > field->suspect_doublings)
 		doublings = field->suspect_doublings;
@@ -119,15 +139,17 @@ static __always_inline __u64 nity_suspicion_ns(const struct nity_field_state *fi
 
 /* One caller wins the right to try a suspect backend; for all others it stays suspect. */
 static __always_inline int nity_claim_probe(const struct nity_field_state *field,
-					    struct nity_backend_live *live, __u64 now_ns)
+					    struct nity_backend_live *live, int isolated,
+					    __u64 now_ns)
 {
 	__u64 until_ns = nity_read(live->suspect_until_ns);
+	__u64 wait_ns = isolated ? nity_read(live->drip_ns) :
+				   nity_suspicion_ns(field, nity_read(live->failures));
 
 	if (now_ns < until_ns)
 		return 0;
-	return __sync_val_compare_and_swap(
-		       &live->suspect_until_ns, until_ns,
-		       now_ns + nity_suspicion_ns(field, nity_read(live->failures))) == until_ns;
+	return __sync_val_compare_and_swap(&live->suspect_until_ns, until_ns, now_ns + wait_ns) ==
+	       until_ns;
 }
 
 /* What a draw yields: a backend of this route with its live state, or the refusal. */
@@ -162,20 +184,24 @@ static __always_inline int nity_recall(struct nity_pick *pick, const struct nity
 	    pick->backend->state != NITY_BACKEND_DEGRADED)
 		return 0;
 	pick->slot = NITY_NONE;
-	return nity_standing(field, pick->live, now_ns) == NITY_STANDING_CLEAR;
+	return nity_standing(field, pick->live, 0, now_ns) == NITY_STANDING_CLEAR;
 }
 
-/* Take this draw unless it is retired or suspect; a due probe is taken by one caller. */
+/*
+ * Take this draw unless it is retired or suspect; a due probe is taken by one
+ * caller. Isolation is the agent's word, which counts only while its field does.
+ */
 static __always_inline int nity_take(struct nity_pick *pick, const struct nity_field_state *field,
-				     __u64 now_ns)
+				     int isolated, __u64 now_ns)
 {
-	enum nity_standing standing = nity_standing(field, pick->live, now_ns);
+	enum nity_standing standing = nity_standing(field, pick->live, isolated, now_ns);
 
 	if (pick->backend->state == NITY_BACKEND_RETIRED)
 		return 0;
 	if (standing == NITY_STANDING_CLEAR)
 		return 1;
-	if (standing == NITY_STANDING_PROBE_DUE && nity_claim_probe(field, pick->live, now_ns)) {
+	if (standing == NITY_STANDING_PROBE_DUE &&
+	    nity_claim_probe(field, pick->live, isolated, now_ns)) {
 		pick->suspects_probed++;
 		return 1;
 	}
@@ -183,28 +209,46 @@ static __always_inline int nity_take(struct nity_pick *pick, const struct nity_f
 	return 0;
 }
 
+static __always_inline int nity_isolated(const struct nity_pick *pick)
+{
+	return pick->backend->state == NITY_BACKEND_ISOLATED;
+}
+
 /*
  * The twin: a second slot, deterministic in the turn, wins if its backend holds
  * fewer open connections for its slots (power of two choices, Mitzenmacher
- * 2001, weighted by slot share). Gated backends never enter by this door: one
- * that fails fast looks idle.
+ * 2001, weighted by slot share). Only a healthy one enters by this door: one
+ * that fails fast looks idle. Neighbours on the ring differ, so a slot of the
+ * same backend gives way to the next.
  */
 static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_field_state *field,
 				     __u32 route, __u32 table, __u64 range, __u64 turn,
 				     __u64 now_ns, int first_is_suspect)
 {
-	__u32 slot = nity_range_base(range) +
-		     ((__u32)(nity_mix(turn + 1) >> 32) & (nity_range_size(range) - 1));
-	__u32 *owner = nity_slot_at(table, slot);
+	__u32 mask = nity_range_size(range) - 1;
+	__u32 place = (__u32)(nity_mix(turn + 1) >> 32);
 	struct nity_pick twin = *pick;
+	__u32 *owner = 0;
 	__u32 own, other;
 
+#pragma GCC unroll 2
+	for (int i = 0; i < 2; i++) {
+		twin.slot = nity_range_base(range) + ((place + i) & mask);
+		owner = nity_slot_at(table, twin.slot);
+		if (!owner || nity_read(*owner) != pick->index)
+			break;
+	}
 	if (!owner || nity_draw(&twin, nity_read(*owner), route) != NITY_COUNTERS)
 		return 0;
-	if (twin.index == pick->index || twin.backend->state == NITY_BACKEND_ISOLATED ||
-	    twin.backend->state == NITY_BACKEND_RETIRED)
+	if (nity_isolated(&twin)) {
+		if (!nity_take(&twin, field, 1, now_ns))
+			return 0;
+		*pick = twin;
+		return 1;
+	}
+	if (twin.index == pick->index || twin.backend->state != NITY_BACKEND_HEALTHY)
 		return 0;
-	if (nity_standing(field, twin.live, now_ns) != NITY_STANDING_CLEAR)
+	if (nity_standing(field, twin.live, 0, now_ns) != NITY_STANDING_CLEAR)
 		return 0;
 
 	own = pick->backend->slots[table & 1];
@@ -212,7 +256,6 @@ static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_f
 	if (!first_is_suspect &&
 	    (__u64)nity_read(twin.live->open) * own >= (__u64)nity_read(pick->live->open) * other)
 		return 0;
-	twin.slot = slot;
 	*pick = twin;
 	return 1;
 }
@@ -244,7 +287,7 @@ static __always_inline enum nity_counter nity_pick_fallback(struct nity_pick *pi
 		if (drawn != NITY_COUNTERS)
 			return drawn;
 		pick->slot = slot;
-		if (nity_take(pick, field, now_ns))
+		if (nity_take(pick, field, 0, now_ns))
 			return NITY_PICKED_FALLBACK;
 		if (!i)
 			first = *pick;
@@ -287,7 +330,7 @@ static __always_inline enum nity_counter nity_pick_gear(struct nity_pick *pick,
 		if (drawn != NITY_COUNTERS)
 			return drawn;
 		pick->slot = slot;
-		taken = nity_take(pick, field, now_ns);
+		taken = nity_take(pick, field, nity_isolated(pick), now_ns);
 		/* The twin draws once: with the gear's own redraws that is at most 3 + 1 slots. */
 		if (twin && !i && !pick->suspects_probed &&
 		    nity_twin(pick, field, route, table, range, turn, now_ns, !taken))

@@ -62,9 +62,12 @@ static __always_inline void nity_observe_failure(const struct nity_field_state *
 						 struct nity_backend_live *live, __u64 now_ns)
 {
 	__u32 failures = __sync_fetch_and_add(&live->failures, 1) + 1;
+	__u64 until_ns = now_ns + nity_suspicion_ns(field, failures);
 
-	if (field->suspect_after && failures >= field->suspect_after)
-		nity_write(live->suspect_until_ns, now_ns + nity_suspicion_ns(field, failures));
+	/* The agent may have set a longer way back. */
+	if (field->suspect_after && failures >= field->suspect_after &&
+	    nity_read(live->suspect_until_ns) < until_ns)
+		nity_write(live->suspect_until_ns, until_ns);
 }
 
 /* Returns whether it was news: a flow is established once. */
@@ -219,11 +222,11 @@ static __always_inline void nity_observe_request(struct nity_flow *flow,
 static __always_inline void nity_observe_first_byte(struct nity_backend_counters *counters,
 						    __u64 first_byte_ns)
 {
-	__u32 bucket = nity_histogram_bucket(first_byte_ns);
+	__u32 bucket = nity_latency_bucket(first_byte_ns);
 
 	nity_add(&counters->answered, 1);
 	nity_add(&counters->first_byte_ns, first_byte_ns);
-	if (bucket < NITY_HISTOGRAM_BUCKETS)
+	if (bucket < NITY_LATENCY_BUCKETS)
 		__sync_fetch_and_add(&counters->first_byte_histogram[bucket], 1);
 }
 

@@ -171,22 +171,22 @@ static void failures_in_a_row_make_a_suspect(struct node *node)
 	__u64 now = node->model.now_ns;
 
 	nity_observe_failure(&node->field, &node->live[1], now);
-	EXPECT(nity_standing(&node->field, &node->live[1], now) == NITY_STANDING_CLEAR);
+	EXPECT(nity_standing(&node->field, &node->live[1], 0, now) == NITY_STANDING_CLEAR);
 	nity_observe_failure(&node->field, &node->live[1], now);
-	EXPECT(nity_standing(&node->field, &node->live[1], now) == NITY_STANDING_SUSPECT);
-	EXPECT(nity_standing(&node->field, &node->live[1], now + SECOND - 1) ==
+	EXPECT(nity_standing(&node->field, &node->live[1], 0, now) == NITY_STANDING_SUSPECT);
+	EXPECT(nity_standing(&node->field, &node->live[1], 0, now + SECOND - 1) ==
 	       NITY_STANDING_SUSPECT);
-	EXPECT(nity_standing(&node->field, &node->live[1], now + SECOND) ==
+	EXPECT(nity_standing(&node->field, &node->live[1], 0, now + SECOND) ==
 	       NITY_STANDING_PROBE_DUE);
 	nity_observe_failure(&node->field, &node->live[1], now + SECOND);
 	EXPECT(node->live[1].suspect_until_ns == now + 3 * SECOND);
 	nity_observe_success(&node->live[1]);
-	EXPECT(nity_standing(&node->field, &node->live[1], now) == NITY_STANDING_CLEAR);
+	EXPECT(nity_standing(&node->field, &node->live[1], 0, now) == NITY_STANDING_CLEAR);
 	/* 0 switches suspicion off. */
 	node->field.suspect_after = 0;
 	for (int i = 0; i < 10; i++)
 		nity_observe_failure(&node->field, &node->live[1], now);
-	EXPECT(nity_standing(&node->field, &node->live[1], now) == NITY_STANDING_CLEAR);
+	EXPECT(nity_standing(&node->field, &node->live[1], 0, now) == NITY_STANDING_CLEAR);
 }
 
 #define FLOWS 64

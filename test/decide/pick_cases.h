@@ -75,8 +75,8 @@ static void twin_prefers_the_idler(struct node *node)
 	node->live[1].open = 1000;
 	for (int i = 0; i < 256; i++)
 		met[dial(node, 1)]++;
-	/* Both draws must fall on the busy one: 1 in 16. */
-	EXPECT(met[1] > 0 && met[1] < 40);
+	/* Its twin is always another's slot. */
+	EXPECT(met[1] == 0);
 	EXPECT(node->counters[NITY_PICKED_TWIN] > 32);
 }
 
@@ -129,9 +129,11 @@ static void twin_admits_nobody_by_the_back_door(struct node *node)
 	node->live[1].open = 1000;
 	EXPECT(twin_of(node) == 2);
 	node->backends[2].state = NITY_BACKEND_DEGRADED;
-	EXPECT(twin_of(node) == 2);
-	node->backends[2].state = NITY_BACKEND_ISOLATED;
 	EXPECT(twin_of(node) == 1);
+	node->backends[2].state = NITY_BACKEND_ISOLATED;
+	node->live[2].suspect_until_ns = node->model.now_ns + SECOND;
+	EXPECT(twin_of(node) == 1);
+	node->live[2].suspect_until_ns = 0;
 	node->backends[2].state = NITY_BACKEND_RETIRED;
 	EXPECT(twin_of(node) == 1);
 	/* A twin beyond the boundary is no twin, and no reason to refuse. */
@@ -147,6 +149,33 @@ static void twin_admits_nobody_by_the_back_door(struct node *node)
 	node->live[2].suspect_until_ns = 0;
 	EXPECT(twin_of(node) == 1);
 	EXPECT(node->live[2].suspect_until_ns == 0);
+}
+
+/* Whatever door a connect comes by, an isolated backend is tried once in its drip. */
+static void isolation_is_metered_by_the_drip(struct node *node)
+{
+	__u64 start = node->model.now_ns;
+	int tried = 0;
+
+	node->backends[1].state = NITY_BACKEND_ISOLATED;
+	node->live[1].drip_ns = 2 * SECOND;
+	node->live[1].suspect_until_ns = start + SECOND;
+	for (int gear = NITY_GEAR_SINGLE; gear <= NITY_GEAR_TWIN; gear++) {
+		node->control[1].gear = gear;
+		for (int i = 0; i < 1000; i++) {
+			node->model.now_ns += 5 * MS;
+			node->field.last_agent_seen_ns = node->model.now_ns;
+			tried += dial(node, 1) == 1;
+		}
+	}
+	/* At 1, 3, 5, 7 and 9 s of the ten. */
+	EXPECT(tried == 5);
+	/* A dead agent's judgement does not outlive its field. */
+	lose_the_agent(node);
+	tried = 0;
+	for (int i = 0; i < 256; i++)
+		tried += dial(node, 1) == 1;
+	EXPECT(tried > 10);
 }
 
 static void twin_replaces_a_suspect_however_busy(struct node *node)
@@ -295,7 +324,7 @@ static void *claim_all(void *arg)
 
 	wait_for_racers();
 	for (__u64 now = 0; now < 100 * SECOND; now += MS)
-		if (nity_claim_probe(shared->field, &shared->live, now))
+		if (nity_claim_probe(shared->field, &shared->live, 0, now))
 			nity_add(&shared->claimed, 1);
 	return NULL;
 }
@@ -517,6 +546,8 @@ static const struct test pick_tests[] = {
 	{ "twin: open connections count by slot share", twin_weighs_by_slot_share },
 	{ "twin: no isolated, retired, suspect or foreign one",
 	  twin_admits_nobody_by_the_back_door },
+	{ "isolation: metered by the drip, until the field is lost",
+	  isolation_is_metered_by_the_drip },
 	{ "twin: replaces a suspect however busy it is", twin_replaces_a_suspect_however_busy },
 	{ "twin: leaves a claimed probe alone", twin_leaves_a_probe_alone },
 	{ "boundary: no slot leads out of the route", boundary_is_never_crossed },

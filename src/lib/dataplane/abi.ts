@@ -57,6 +57,8 @@ export const Limit = {
   maxCounters: 64,
   histogramBuckets: 32,
   histogramShift: 10,
+  latencyBuckets: 64,
+  latencyShift: 16,
   draws: 3,
   bucketTries: 8,
 } as const;
@@ -98,7 +100,7 @@ export const layouts = {
     },
   },
   backendCounters: {
-    size: 384,
+    size: 512,
     fields: {
       picks: { kind: 'u64', offset: 0 },
       established: { kind: 'u64', offset: 8 },
@@ -117,7 +119,7 @@ export const layouts = {
       dropped: { kind: 'u64', offset: 112 },
       unanswered: { kind: 'u64', offset: 120 },
       connectHistogram: { kind: 'u32', offset: 128, count: 32 },
-      firstByteHistogram: { kind: 'u32', offset: 256, count: 32 },
+      firstByteHistogram: { kind: 'u32', offset: 256, count: 64 },
     },
   },
   backendLive: {
@@ -132,7 +134,7 @@ export const layouts = {
       waitingSinceNs: { kind: 'u64', offset: 32 },
       firstSinceNs: { kind: 'u64', offset: 40 },
       answeredNs: { kind: 'u64', offset: 48 },
-      reserved: { kind: 'u64', offset: 56, count: 1 },
+      dripNs: { kind: 'u64', offset: 56 },
     },
   },
   conntrack: {

@@ -1,16 +1,23 @@
-// The kernel's log2 histograms: what bucket covers which times, and quantiles.
+// The kernel's histograms: what bucket covers which times, and quantiles. Connects
+// have one bucket an octave, first-byte latency has four (decide.h).
 import { Limit } from './abi.js';
 
-/** Where bucket `i` begins, in nanoseconds: 0, 1024, 2048, 4096 … (observe.h). */
-function bucketStartNs(bucket: number): number {
-  return bucket === 0 ? 0 : 2 ** (Limit.histogramShift + bucket - 1);
-}
+/** Where bucket `i` begins, in nanoseconds. */
+export type Edges = (bucket: number) => number;
+
+/** 0, 1024, 2048, 4096 … */
+export const connectEdges: Edges = (bucket) =>
+  bucket === 0 ? 0 : 2 ** (Limit.histogramShift + bucket - 1);
+
+/** 0, 1.25 * 2^16, 1.5 * 2^16, 1.75 * 2^16, 2^17 … */
+export const latencyEdges: Edges = (bucket) =>
+  bucket === 0 ? 0 : 2 ** (Limit.latencyShift + (bucket >> 2)) * (1 + (bucket & 3) / 4);
 
 /**
  * The `q` quantile in nanoseconds, interpolated inside its bucket; null without
- * samples. A log2 bucket bounds the error: the truth is within a factor of two.
+ * samples. The bucket bounds the error: by a factor of two, or by a quarter.
  */
-export function quantileNs(counts: ArrayLike<number>, q: number): number | null {
+export function quantileNs(counts: ArrayLike<number>, edges: Edges, q: number): number | null {
   let total = 0;
   for (let i = 0; i < counts.length; i++) total += counts[i] ?? 0;
   if (total === 0) return null;
@@ -18,10 +25,10 @@ export function quantileNs(counts: ArrayLike<number>, q: number): number | null 
   for (let i = 0; i < counts.length; i++) {
     const count = counts[i] ?? 0;
     if (count > 0 && rank <= count) {
-      const start = bucketStartNs(i);
-      return start + (rank / count) * (bucketStartNs(i + 1) - start);
+      const start = edges(i);
+      return start + (rank / count) * (edges(i + 1) - start);
     }
     rank -= count;
   }
-  return bucketStartNs(counts.length);
+  return edges(counts.length);
 }

@@ -9,7 +9,7 @@ import {
   type Budget,
   type Override,
 } from './control.js';
-import { quantileNs } from './histogram.js';
+import { connectEdges, latencyEdges, quantileNs } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
 import { iterateSockets } from './native.js';
 import { codecs, mapNames, rangeOf, tableOf, type MapName, type Plane } from './plane.js';
@@ -186,12 +186,12 @@ export class Snapshot {
         established: counters.established,
         failed: counters.refused + counters.timedOut + counters.unreachable,
         counters,
-        connectP50Us: micros(quantileNs(connectHistogram, 0.5)),
-        connectP95Us: micros(quantileNs(connectHistogram, 0.95)),
-        connectP99Us: micros(quantileNs(connectHistogram, 0.99)),
-        firstByteP50Us: micros(quantileNs(firstByteHistogram, 0.5)),
-        firstByteP95Us: micros(quantileNs(firstByteHistogram, 0.95)),
-        firstByteP99Us: micros(quantileNs(firstByteHistogram, 0.99)),
+        connectP50Us: micros(quantileNs(connectHistogram, connectEdges, 0.5)),
+        connectP95Us: micros(quantileNs(connectHistogram, connectEdges, 0.95)),
+        connectP99Us: micros(quantileNs(connectHistogram, connectEdges, 0.99)),
+        firstByteP50Us: micros(quantileNs(firstByteHistogram, latencyEdges, 0.5)),
+        firstByteP95Us: micros(quantileNs(firstByteHistogram, latencyEdges, 0.95)),
+        firstByteP99Us: micros(quantileNs(firstByteHistogram, latencyEdges, 0.99)),
         waiting: live.waiting,
         waitingAgeMs: meanAgeMs(live.waiting, live.waitingSinceNs, nowNs),
       });
