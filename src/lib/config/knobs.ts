@@ -30,6 +30,7 @@ function integer(
 }
 
 export const knobSchema = {
+  // The tick, and what the kernel judges the agent and the backends by.
   tickMs: integer(
     'ms',
     [20, 10_000],
@@ -43,52 +44,6 @@ export const knobSchema = {
     'Heartbeat age at which the kernel holds the field.',
   ),
   tau2Ms: integer('ms', [200, 3_600_000], 15_000, 'Heartbeat age at which the kernel falls back.'),
-  slotsPerRoute: integer('slots', [64, 65_536], 64, 'Fewest slots of a route; a power of two.'),
-  latencyMs: integer('ms', [100, 600_000], 1_000, 'Time constant of the moving averages.'),
-  epsilon: number(
-    'pressure',
-    [0.001, 10],
-    0.1,
-    'Keeps the weight of a backend without pressure finite.',
-  ),
-  weightQueue: number(
-    '1',
-    [0, 10],
-    1,
-    'Weight of open connections per slot share in the pressure.',
-  ),
-  weightLatency: number('1', [0, 10], 0.25, 'Weight of connect latency in the pressure.'),
-  weightErrors: number('1', [0, 100], 2, 'Weight of the failure ratio in the pressure.'),
-  errorReference: number('ratio', [0.001, 1], 0.05, 'Failure ratio that counts as pressure 1.'),
-  errorMax: number('pressure', [1, 1_000], 20, 'Most that failures can add to the pressure.'),
-  isolateAfter: integer('failures', [1, 1_000], 2, 'Consecutive failures that isolate a backend.'),
-  viscosity: number(
-    'ratio',
-    [0.001, 1],
-    0.1,
-    'Most of its fair share that a backend moves in a tick.',
-  ),
-  deadBand: number(
-    'ratio',
-    [0, 1],
-    0.3,
-    'Part of its fair share by which a backend must be off to move.',
-  ),
-  settleBand: number('ratio', [0, 1], 0.08, 'Part of its fair share at which moving stops again.'),
-  floorShare: number('ratio', [0, 1], 0.05, 'Least part of its fair share that a backend keeps.'),
-  shrinkage: integer(
-    'connects',
-    [0, 10_000],
-    20,
-    'Samples at which a backend is believed by half.',
-  ),
-  isolationMs: integer(
-    'ms',
-    [100, 600_000],
-    1_000,
-    'How long a backend stays isolated the first time.',
-  ),
-  isolationMaxMs: integer('ms', [100, 3_600_000], 30_000, 'Longest time that it stays isolated.'),
   suspectFailures: integer(
     'failures',
     [0, 1_000],
@@ -107,6 +62,184 @@ export const knobSchema = {
     [1, 1 << 30],
     64,
     'One decision in so many is an event; a power of two.',
+  ),
+  latencySamples: integer(
+    'flows/s',
+    [1, 1_000_000],
+    100,
+    'Flows a second and backend whose first-byte latency is measured; of more, a part is.',
+  ),
+
+  // Estimates.
+  latencyMs: integer(
+    'ms',
+    [100, 600_000],
+    3_000,
+    'Time constant of the moving averages and counts.',
+  ),
+  referenceMs: integer(
+    'ms',
+    [1_000, 3_600_000],
+    60_000,
+    'Time constant of what counts as normal: of a route, and of each backend.',
+  ),
+  shrinkage: integer('samples', [0, 10_000], 20, 'Samples at which a backend is believed by half.'),
+  appSummaryMs: integer('ms', [100, 600_000], 2_000, 'How long an application’s word is believed.'),
+
+  // Pressure.
+  weightQueue: number('1', [0, 10], 0.5, 'Weight of open connections per slot in the pressure.'),
+  weightLatency: number('1', [0, 10], 1.5, 'Weight of first-byte latency in the pressure.'),
+  weightPath: number('1', [0, 10], 0.1, 'Weight of connect latency in the pressure.'),
+  weightNode: number('1', [0, 10], 1, 'Weight of a local backend’s own stalls in the pressure.'),
+  weightErrors: number('1', [0, 100], 0.5, 'Weight of the failure ratio in the pressure.'),
+  queueGate: number(
+    '1',
+    [1, 100],
+    2,
+    'Open connections per slot, relative to the route, from which they count.',
+  ),
+  errorReference: number('ratio', [0.001, 1], 0.05, 'Failure ratio that counts as pressure 1.'),
+  errorMax: number('pressure', [1, 1_000], 20, 'Most that the error term can be.'),
+  errorGate: number(
+    'ratio',
+    [0.001, 1],
+    0.05,
+    'Failure ratio (η) above which the gate’s pressure is added.',
+  ),
+  errorGatePressure: number('pressure', [0, 1_000], 4, 'Pressure (K_E) that the error gate adds.'),
+  epsilon: number(
+    'pressure',
+    [0.001, 10],
+    0.1,
+    'Keeps the weight of a backend without pressure finite.',
+  ),
+
+  // Slots.
+  slotsPerRoute: integer('slots', [64, 65_536], 64, 'Fewest slots of a route; a power of two.'),
+  viscosity: number(
+    'ratio',
+    [0.001, 1],
+    0.1,
+    'Most of its fair share that a backend moves in a tick.',
+  ),
+  deadBand: number(
+    'ratio',
+    [0, 1],
+    0.3,
+    'Part of its fair share by which a backend must be off to move.',
+  ),
+  settleBand: number('ratio', [0, 1], 0.08, 'Part of its fair share at which moving stops again.'),
+  floorShare: number('ratio', [0, 1], 0.05, 'Least part of its fair share that a backend keeps.'),
+  skewTolerance: number(
+    'ratio',
+    [0, 1],
+    0.02,
+    'Growth of the skew (ε_skew) in a tick that tightens the guard.',
+  ),
+  guardShrink: number('1', [1, 100], 2, 'By what the guard divides the viscosity’s limit.'),
+
+  // Isolation.
+  isolateAfter: integer('failures', [1, 1_000], 2, 'Consecutive failures that isolate a backend.'),
+  isolateErrors: number(
+    'ratio',
+    [0.01, 1],
+    0.3,
+    'Failure ratio, of three failures or more, that isolates a backend.',
+  ),
+  isolateSlower: number(
+    '1',
+    [1.5, 1_000],
+    4,
+    'How many times slower than normal an answer must be to speak for isolation.',
+  ),
+  isolateEvidence: number(
+    'octaves',
+    [1, 1_000],
+    8,
+    'How much slow answers must exceed that, in sum of doublings, to isolate a backend.',
+  ),
+  silenceMs: integer(
+    'ms',
+    [10, 600_000],
+    200,
+    'Least age of an unanswered request that can be called silence.',
+  ),
+  silenceFactor: number(
+    '1',
+    [2, 10_000],
+    32,
+    'How many normal latencies an unanswered request must be old to be called silence.',
+  ),
+  isolationMs: integer(
+    'ms',
+    [100, 600_000],
+    2_000,
+    'How long a backend stays isolated before its first probe.',
+  ),
+  isolationMaxMs: integer('ms', [100, 3_600_000], 4_000, 'Longest time between two probes.'),
+  slowStartMs: integer(
+    'ms',
+    [0, 600_000],
+    2_500,
+    'How long a backend that returns takes to be offered its full share.',
+  ),
+
+  // Exhaustion, stall and admission.
+  ttfWindowMs: integer('ms', [200, 600_000], 5_000, 'Window (Δ) over which a growth is measured.'),
+  exhaustionFloor: number(
+    'ratio',
+    [0, 1],
+    0.7,
+    'Part of its limit that a resource must have used before its time to failure counts.',
+  ),
+  ttfSafeMs: integer(
+    'ms',
+    [1_000, 3_600_000],
+    120_000,
+    'Time to failure below which the valve is soft.',
+  ),
+  ttfHardMs: integer('ms', [100, 3_600_000], 20_000, 'Time to failure below which it is hard.'),
+  stallCpu: number(
+    'ratio',
+    [0.01, 1],
+    1,
+    'Share of time in which tasks waited for CPU above which the node stalls; 1 never.',
+  ),
+  stallMemory: number(
+    'ratio',
+    [0.01, 1],
+    0.25,
+    'Share of time in which all tasks waited for memory above which the node stalls.',
+  ),
+  stallIo: number(
+    'ratio',
+    [0.01, 1],
+    0.6,
+    'Share of time in which all tasks waited for storage above which the node stalls.',
+  ),
+  stallSamples: integer('ticks', [1, 1_000], 10, 'Ticks (m) over which a stall is watched.'),
+  stallSustained: integer('ticks', [1, 1_000], 8, 'Ticks of these (p) that make it sustained.'),
+  conductanceMin: number(
+    'ratio',
+    [0, 1],
+    0.25,
+    'Conductance (G), relative to a healthy route’s, below which its valve is soft.',
+  ),
+  recoverMs: integer('ms', [0, 3_600_000], 20_000, 'Calm that a valve needs to open by one mode.'),
+  dwellMs: integer('ms', [0, 3_600_000], 2_000, 'Least time between two changes of a valve.'),
+  budgetHeadroom: number(
+    '1',
+    [1, 10],
+    1.5,
+    'What a soft valve admits, as a multiple of the measured goodput, once its cause is gone.',
+  ),
+  budgetPressed: number('1', [0.1, 1], 0.9, 'The same while its cause lasts.'),
+  budgetMin: number('connects/s', [0.1, 1_000_000], 10, 'Least that a soft valve admits.'),
+  debtRepay: number(
+    'ratio',
+    [0.01, 10],
+    0.5,
+    'Part of the goodput by which the debt of refused connects is repaid.',
   ),
 } as const satisfies Record<string, NumberKnob>;
 
@@ -136,6 +269,12 @@ export const defaultKnobs = Object.fromEntries(
   Object.entries(knobSchema).map(([name, knob]) => [name, knob.default]),
 ) as Knobs;
 
+/** Knobs that only make sense in this order. */
+const orders: readonly (readonly [KnobName, KnobName, string])[] = [
+  ['tau1Ms', 'tau2Ms', 'HOLD comes before FALLBACK'],
+  ['ttfHardMs', 'ttfSafeMs', 'Soft comes before hard'],
+];
+
 /** The defaults with some knobs set; refuses the first that is unknown or out of range. */
 export function makeKnobs(given: Readonly<Record<string, unknown>>): Knobs {
   for (const [name, value] of Object.entries(given)) {
@@ -150,10 +289,11 @@ export function makeKnobs(given: Readonly<Record<string, unknown>>): Knobs {
       throw new InputError(`${problem}, not ${String(value)}.`, 'Correct it and try again.');
   }
   const knobs = { ...defaultKnobs, ...given } as Knobs;
-  if (knobs.tau2Ms <= knobs.tau1Ms) {
+  for (const [lesser, greater, why] of orders) {
+    if (knobs[lesser] < knobs[greater]) continue;
     throw new InputError(
-      `tau2Ms (${knobs.tau2Ms}) must be greater than tau1Ms (${knobs.tau1Ms}).`,
-      'HOLD comes before FALLBACK: raise tau2Ms or lower tau1Ms.',
+      `${greater} (${knobs[greater]}) must be greater than ${lesser} (${knobs[lesser]}).`,
+      `${why}: raise ${greater} or lower ${lesser}.`,
     );
   }
   return knobs;

@@ -1,34 +1,104 @@
-// Isolation: failures that dominate take a backend out at once, but for a drip.
-// It returns when a probe has succeeded and its time is over; each relapse
-// doubles that time.
+// Isolation: what dominates takes a backend out at once, but for a drip. It
+// returns by slow start when a probe went well; each relapse doubles the wait.
 import type { Knobs } from '../config/knobs.js';
-import type { BackendMemory, BackendSignals } from './types.js';
+import { exp2 } from './arithmetic.js';
+import { failureRatio } from './pressure.js';
+import type { BackendMemory, BackendSignals, Circuit, IsolationCause } from './types.js';
+
+/** What the tick says of a backend, beside its memory. */
+export interface Verdict {
+  readonly signals: BackendSignals;
+  /** Normal latency in log2 of microseconds; null when nothing is known of it. */
+  readonly normalLog: number | null;
+  /** An answer of this tick was slow; one was not. */
+  readonly slow: boolean;
+  readonly good: boolean;
+}
+
+/** A probe that shows neither good nor bad for this long is taken for good. */
+const probePatienceMs = 1_000;
+/** Failures that make a ratio. */
+const fewest = 2.5;
+
+/** The age at which an unanswered first request is silence. */
+export function silenceAgeMs(normalLog: number | null, knobs: Knobs): number {
+  const normalMs = normalLog === null ? 0 : exp2(normalLog) / 1000;
+  return Math.max(knobs.silenceMs, knobs.silenceFactor * normalMs);
+}
+
+/** A hung backend still completes handshakes; what it does not do is answer. */
+function isSilent({ signals: { waiting }, normalLog }: Verdict, knobs: Knobs): boolean {
+  // Where nobody has ever answered, silence is how the protocol goes.
+  if (waiting === null || normalLog === null || waiting.count === 0) return false;
+  return !waiting.answeredSince && waiting.ageMs >= silenceAgeMs(normalLog, knobs);
+}
+
+/** What isolates an admitted backend now; null if nothing does. */
+function grounds(memory: BackendMemory, verdict: Verdict, knobs: Knobs): IsolationCause | null {
+  if (verdict.signals.consecutiveFailures >= knobs.isolateAfter) return 'errors';
+  if (memory.failures >= fewest && failureRatio(memory) >= knobs.isolateErrors) return 'errors';
+  if (isSilent(verdict, knobs)) return 'silence';
+  return memory.evidence >= knobs.isolateEvidence ? 'latency' : null;
+}
+
+function isolate(cause: IsolationCause, cooldownMs: number): Circuit {
+  return { kind: 'isolated', cause, cooldownMs, remainingMs: cooldownMs, probedForMs: null };
+}
+
+function longer(cooldownMs: number, knobs: Knobs): number {
+  return Math.min(Math.max(knobs.isolationMs, knobs.isolationMaxMs), cooldownMs * 2);
+}
+
+type Isolated = Extract<Circuit, { kind: 'isolated' }>;
+
+/** Waits, lets the kernel send one probe, and judges by it alone. */
+function probe(circuit: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): Circuit {
+  const { signals } = verdict;
+  if (circuit.remainingMs > 0) {
+    return { ...circuit, remainingMs: Math.max(0, circuit.remainingMs - dtMs) };
+  }
+  if (circuit.probedForMs === null && signals.picks === 0) return circuit;
+  const probedForMs = (circuit.probedForMs ?? -dtMs) + dtMs;
+  const relapse = isolate(circuit.cause, longer(circuit.cooldownMs, knobs));
+  if (signals.failures > 0 || (verdict.slow && !verdict.good)) return relapse;
+  const returns: Circuit = {
+    kind: 'returning',
+    forMs: 0,
+    nextCooldownMs: longer(circuit.cooldownMs, knobs),
+  };
+  if (verdict.good) return returns;
+  const measured = signals.firstByte !== null;
+  if (!measured && signals.connects > 0) return returns;
+  const unanswered = (signals.waiting?.count ?? 0) > 0;
+  if (unanswered && probedForMs >= silenceAgeMs(verdict.normalLog, knobs)) return relapse;
+  if (!unanswered && probedForMs >= probePatienceMs) return returns;
+  return { ...circuit, probedForMs };
+}
 
 /** The circuit of one backend after this tick. */
 export function judge(
   memory: BackendMemory,
-  signals: BackendSignals,
+  verdict: Verdict,
   dtMs: number,
   knobs: Knobs,
-): BackendMemory {
-  const failing = signals.consecutiveFailures >= knobs.isolateAfter;
-  if (!memory.isolated) {
-    if (!failing) return { ...memory, nextIsolationMs: relaxed(memory, dtMs, knobs) };
-    return {
-      ...memory,
-      isolated: true,
-      isolatedForMs: memory.nextIsolationMs,
-      nextIsolationMs: Math.min(knobs.isolationMaxMs, memory.nextIsolationMs * 2),
-    };
+): Circuit {
+  const { circuit } = memory;
+  if (circuit.kind === 'isolated') return probe(circuit, verdict, dtMs, knobs);
+  const cause = grounds(memory, verdict, knobs);
+  if (cause !== null) return isolate(cause, circuit.nextCooldownMs);
+  // Good behaviour is credited at the pace of the clock, down to the first time.
+  const nextCooldownMs = Math.max(knobs.isolationMs, circuit.nextCooldownMs - dtMs / 10);
+  if (circuit.kind === 'returning' && circuit.forMs + dtMs < knobs.slowStartMs) {
+    return { kind: 'returning', forMs: circuit.forMs + dtMs, nextCooldownMs };
   }
-  const isolatedForMs = Math.max(0, memory.isolatedForMs - dtMs);
-  const returns = !failing && isolatedForMs === 0;
-  return { ...memory, isolatedForMs, isolated: !returns, ...(returns ? { failures: 0 } : {}) };
+  return { kind: 'admitted', nextCooldownMs };
 }
 
-/** Good behaviour is credited at the pace of the clock, down to the first time. */
-function relaxed(memory: BackendMemory, dtMs: number, knobs: Knobs): number {
-  return Math.max(knobs.isolationMs, memory.nextIsolationMs - dtMs / 10);
+/** The part of its share that a backend may be offered: slow start. */
+export function offered(circuit: Circuit, knobs: Knobs): number {
+  if (circuit.kind === 'isolated') return 0;
+  if (circuit.kind === 'admitted' || knobs.slowStartMs === 0) return 1;
+  return Math.max(0.01, circuit.forMs / knobs.slowStartMs);
 }
 
 /**

@@ -1,17 +1,19 @@
-// Pressure: P = W_Q Q* + W_L L* + W_E E*, each term relative to its reference.
+// Pressure: P = (W_Q Q* + W_L L* + W_P p* + W_N N*) (1 + W_E E*) + gate, in layers:
+// the backend itself, the path to it, its node. Each term is relative to what is
+// normal, so a backend like its peers has the pressure W_Q + W_L + W_P.
 import type { Knobs } from '../config/knobs.js';
-import type { BackendMemory, BackendSignals, Pressure } from './types.js';
+import { clamp, exp2, median } from './arithmetic.js';
+import { typicalLog } from './memory.js';
+import type { Stalls } from './signals.js';
+import type { BackendMemory, BackendSignals, Pressure, Reference } from './types.js';
 
 export interface Observed {
   readonly signals: BackendSignals;
   readonly memory: BackendMemory;
 }
 
-/** The lower median: a value that occurs, so one wild backend cannot invent it. */
-function median(values: readonly number[]): number | undefined {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[(sorted.length - 1) >> 1];
-}
+/** A path twice as long as it was is as bad as a path can be: distance is no fault. */
+const pathMost = 2;
 
 /**
  * Open connections per slot. The plain count would feed back, for it rises with
@@ -22,41 +24,90 @@ function openPerSlot({ signals, memory }: Observed): number | null {
 }
 
 /** Few samples are noise: believe them by n/(n+k), and the peers for the rest. */
-function shrunk(ratio: number, samples: number, k: number): number {
-  return samples <= 0 ? 1 : 1 + ((ratio - 1) * samples) / (samples + k);
+function shrunk(value: number, neutral: number, samples: number, k: number): number {
+  return samples <= 0 ? neutral : neutral + ((value - neutral) * samples) / (samples + k);
 }
 
-function relative(value: number | null, reference: number | undefined): number {
-  if (value === null || reference === undefined) return 1;
-  if (reference > 0) return value / reference;
-  // Its peers hold nothing open at all: compare with a single connection a tick's share.
-  return value > 0 ? 1 + value : 1;
+/** Only a queue well beyond the peers' counts, for open connections may just be long ones. */
+function queueTerm(observed: Observed, reference: number | null, knobs: Knobs): number | null {
+  const own = openPerSlot(observed);
+  if (own === null || reference === null) return null;
+  const { memory } = observed;
+  // Peers that hold nothing open at all: compare with a single connection a slot.
+  const ratio = reference > 0 ? own / reference : 1 + own;
+  return Math.max(1, shrunk(ratio, 1, memory.connects + (memory.open ?? 0), knobs.shrinkage) / knobs.queueGate);
 }
 
-/** The pressure of every backend of a route, in the given order. */
-export function pressures(backends: readonly Observed[], knobs: Knobs): Pressure[] {
-  const peers = backends.filter(({ memory }) => !memory.isolated);
+function latencyTerm({ memory }: Observed, reference: Reference, knobs: Knobs): number | null {
+  const own = typicalLog(memory);
+  if (own === null || reference.log === null) return null;
+  return exp2(shrunk(own - reference.log, 0, memory.answers, knobs.shrinkage));
+}
+
+function pathTerm({ memory }: Observed, knobs: Knobs): number | null {
+  const { pathUs, pathReferenceUs, connects, retransmits } = memory;
+  if (pathUs === null || pathReferenceUs === null || pathReferenceUs <= 0) return null;
+  const ratio = shrunk(pathUs / pathReferenceUs, 1, connects, knobs.shrinkage);
+  return Math.min(pathMost, ratio + retransmits / (connects + knobs.shrinkage + 1));
+}
+
+/** The worst share of time that a local backend's cgroup stalled; null for a remote one. */
+export function nodeTerm(stalls: Stalls | null): number | null {
+  if (stalls === null) return null;
+  const shares = [
+    ...(stalls.cpu.kind === 'read' ? [stalls.cpu.value.some] : []),
+    ...(stalls.memory.kind === 'read' ? [stalls.memory.value.full] : []),
+    ...(stalls.io.kind === 'read' ? [stalls.io.value.full] : []),
+  ];
+  return shares.length === 0 ? null : Math.max(...shares);
+}
+
+export function failureRatio({ failures, connects }: BackendMemory): number {
+  return connects > 0 ? clamp(failures / connects, 0, 1) : 0;
+}
+
+function errorTerm({ memory }: Observed, knobs: Knobs): number | null {
+  if (memory.connects < 0.1) return null;
+  const ratio = shrunk(failureRatio(memory), 0, memory.connects, knobs.shrinkage / 4);
+  return Math.min(knobs.errorMax, ratio / knobs.errorReference);
+}
+
+/** One failure is an accident; two in the time that is remembered are a ratio. */
+function gateOf({ memory }: Observed, knobs: Knobs): number {
+  return failureRatio(memory) > knobs.errorGate && memory.failures >= 1.5
+    ? knobs.errorGatePressure
+    : 0;
+}
+
+/** What a backend like its peers has. */
+export function normalPressure(knobs: Knobs): number {
+  return knobs.weightQueue + knobs.weightLatency + knobs.weightPath;
+}
+
+/**
+ * The pressure of every backend of a route, in the given order. A term whose
+ * signal is missing is neutral: it says nothing for or against.
+ */
+export function pressures(
+  backends: readonly Observed[],
+  reference: Reference,
+  knobs: Knobs,
+): Pressure[] {
+  const peers = backends.filter(({ memory }) => memory.circuit.kind !== 'isolated');
   const queueReference = median(peers.map(openPerSlot).filter((value) => value !== null));
-  const latencyReference = median(
-    peers.map(({ memory }) => memory.latencyUs).filter((value) => value !== null),
-  );
-  return backends.map((observed) => {
-    const { memory } = observed;
-    // An open connection is evidence too: a hung backend completes nothing.
-    const samples = memory.connects + (memory.open ?? 0);
-    const queue = shrunk(relative(openPerSlot(observed), queueReference), samples, knobs.shrinkage);
-    const latency = shrunk(
-      relative(memory.latencyUs, latencyReference),
-      memory.connects - memory.failures,
-      knobs.shrinkage,
-    );
-    const ratio = memory.connects > 0 ? memory.failures / memory.connects : 0;
-    const errors = Math.min(
-      knobs.errorMax,
-      (ratio / knobs.errorReference) * (memory.connects / (memory.connects + knobs.shrinkage)),
-    );
-    const total =
-      knobs.weightQueue * queue + knobs.weightLatency * latency + knobs.weightErrors * errors;
-    return { queue, latency, errors, total };
+  return backends.map((observed): Pressure => {
+    const queue = queueTerm(observed, queueReference, knobs);
+    const latency = latencyTerm(observed, reference, knobs);
+    const path = pathTerm(observed, knobs);
+    const node = nodeTerm(observed.signals.stalls);
+    const errors = errorTerm(observed, knobs);
+    const gate = gateOf(observed, knobs);
+    const load =
+      knobs.weightQueue * (queue ?? 1) +
+      knobs.weightLatency * (latency ?? 1) +
+      knobs.weightPath * (path ?? 1) +
+      knobs.weightNode * (node ?? 0);
+    const total = load * (1 + knobs.weightErrors * (errors ?? 0)) + gate;
+    return { queue, latency, path, node, errors, gate, total };
   });
 }

@@ -1,0 +1,108 @@
+// The admission valve of a route (RFC 0002): it closes at once when something
+// asks for it, and opens slowly, one mode at a time. What soft admits comes from
+// the goodput that was measured; what was refused is a debt, repaid out of it.
+import type { Knobs } from '../config/knobs.js';
+import { average, gain, sum } from './arithmetic.js';
+import type { Cause } from './reasons.js';
+import {
+  admissionModes,
+  type AdmissionMode,
+  type RouteSignals,
+  type ValveField,
+  type ValveMemory,
+} from './types.js';
+
+export const freshValve: ValveMemory = {
+  mode: 'normal',
+  inModeMs: 0,
+  calmMs: 0,
+  goodputPerSecond: null,
+  debt: 0,
+};
+
+/** What the valve is asked for, and why; normal has no cause. */
+export interface Demand {
+  readonly mode: AdmissionMode;
+  readonly cause: Cause | null;
+}
+
+const goodputMs = 2_000;
+/** Refused clients that have not come back by now have gone elsewhere. */
+const debtMostSeconds = 60;
+
+export function gravity(mode: AdmissionMode): number {
+  return admissionModes.indexOf(mode);
+}
+
+/** The gravest of several demands; the first of equals. */
+export function gravest(demands: readonly Demand[]): Demand {
+  return demands.reduce((worst, demand) =>
+    gravity(demand.mode) > gravity(worst.mode) ? demand : worst,
+  );
+}
+
+/** Connects of the tick that came to something, in a second. */
+function goodputOf({ backends }: RouteSignals, dtMs: number): number {
+  const good = sum(backends.map(({ connects, failures }) => Math.max(0, connects - failures)));
+  return (good * 1000) / Math.max(1, dtMs);
+}
+
+function nextMode(before: ValveMemory, demand: Demand, calmMs: number, knobs: Knobs): AdmissionMode {
+  if (gravity(demand.mode) > gravity(before.mode)) return demand.mode;
+  if (gravity(demand.mode) === gravity(before.mode)) return before.mode;
+  if (calmMs < knobs.recoverMs || before.inModeMs < knobs.dwellMs) return before.mode;
+  // Those who were refused come back: while that is being made up for, soft stays.
+  if (before.mode === 'soft' && before.debt > 0) return 'soft';
+  return admissionModes[gravity(before.mode) - 1] ?? 'normal';
+}
+
+export interface ValveStep {
+  readonly memory: ValveMemory;
+  readonly field: ValveField;
+}
+
+export function stepValve(
+  before: ValveMemory,
+  demand: Demand,
+  signals: RouteSignals,
+  dtMs: number,
+  knobs: Knobs,
+): ValveStep {
+  const goodput = average(
+    before.goodputPerSecond,
+    goodputOf(signals, dtMs),
+    gain(dtMs, goodputMs),
+  );
+  const pressed = gravity(demand.mode) >= gravity(before.mode) && demand.mode !== 'normal';
+  const calmMs = pressed ? 0 : before.calmMs + dtMs;
+  const mode = nextMode(before, demand, calmMs, knobs);
+  const repaid = ((goodput ?? 0) * knobs.debtRepay * dtMs) / 1000;
+  const debt = Math.min(
+    (goodput ?? 0) * debtMostSeconds,
+    Math.max(0, before.debt + signals.refused - (pressed ? 0 : repaid)),
+  );
+  const changed = mode !== before.mode;
+  const memory: ValveMemory = {
+    mode,
+    inModeMs: changed ? 0 : before.inModeMs + dtMs,
+    calmMs: changed ? 0 : calmMs,
+    goodputPerSecond: goodput,
+    debt,
+  };
+  const share = pressed ? knobs.budgetPressed : knobs.budgetHeadroom;
+  const budgetPerSecond =
+    mode === 'soft' ? Math.max(knobs.budgetMin, (goodput ?? 0) * share) : null;
+  return {
+    memory,
+    field: {
+      mode,
+      cause: mode === 'normal' ? null : demand.cause,
+      budgetPerSecond,
+      // Half a second's worth: what a tick's jitter may bunch together.
+      burst: Math.max(1, Math.ceil((budgetPerSecond ?? 0) / 2)),
+      goodputPerSecond: goodput,
+      debt,
+      calmMs: memory.calmMs,
+    },
+  };
+}
