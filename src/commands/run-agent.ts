@@ -1,7 +1,7 @@
 import { Flags } from '@oclif/core';
 import { resolve } from 'node:path';
 
-import { cgroupFlag, common, NityCommand } from '../lib/cli/command.js';
+import { cgroupFlag, common, latencyFlag, NityCommand } from '../lib/cli/command.js';
 import { AgentLogger } from '../lib/cli/agent-logger.js';
 import { knobsFrom } from '../lib/config/load.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
@@ -16,7 +16,8 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
   static override summary = 'Run the agent in the foreground; SIGTERM stops it cleanly.';
   static override description =
     'Loads the dataplane if it is not loaded, serves what the services file says, and on each tick ' +
-    'reads the kernel’s counters and moves slots. The log goes to stderr. The dataplane outlives it.';
+    'reads the kernel’s counters and moves slots. The log goes to stderr. SIGHUP reads the knobs ' +
+    'again. The dataplane outlives it.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --services services.yaml',
     '<%= config.bin %> <%= command.id %> --services services.yaml --knob tickMs=100 --log-level warn',
@@ -24,6 +25,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
   static override flags = {
     ...common,
     ...cgroupFlag,
+    ...latencyFlag,
     services: Flags.string({
       required: true,
       summary: 'the services file; it is watched',
@@ -31,6 +33,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     }),
     config: Flags.string({ summary: 'a YAML file of knobs', env: 'NITY_CONFIG' }),
     knob: Flags.string({ summary: 'set a knob, as name=value', multiple: true, default: [] }),
+    'app-socket': Flags.string({
+      summary: 'a unix socket on which applications may say how backends do',
+      env: 'NITY_APP_SOCKET',
+    }),
     'log-level': Flags.option({
       options: ['info', 'warn'] as const,
       default: 'info' as const,
@@ -43,13 +49,15 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     const { flags } = this;
     const pinPath = flags['pin-path'];
     const log = new AgentLogger(flags['log-level']);
-    const knobs = knobsFrom({ file: flags.config, flags: flags.knob, environment: process.env });
+    const knobSources = { file: flags.config, flags: flags.knob, environment: process.env };
+    const knobs = knobsFrom(knobSources);
     // Checked before anything is loaded: bad input changes nothing.
     readServices(flags.services);
     const loadedHere = !isLoaded(pinPath);
-    if (loadedHere) {
+    // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
+    if (loadedHere || flags.latency !== undefined) {
       const cgroup = flags.cgroup ?? cgroupRoot();
-      const report = load({ pinPath, cgroup, knobs });
+      const report = load({ pinPath, cgroup, knobs, ...this.latency() });
       log.info(`${report.action} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
     }
     const stop = new AbortController();
@@ -63,6 +71,8 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
         pinPath,
         services: resolve(flags.services),
         knobs,
+        knobSources,
+        ...(flags['app-socket'] === undefined ? {} : { appSocket: resolve(flags['app-socket']) }),
         log,
         signal: stop.signal,
       });
@@ -71,5 +81,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       if (loadedHere && error instanceof InputError) unload({ pinPath, force: true });
       throw error;
     }
+  }
+
+  private latency(): { latency?: 'first-byte' | 'connect' } {
+    const { latency } = this.flags;
+    return latency === undefined ? {} : { latency };
   }
 }

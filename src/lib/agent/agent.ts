@@ -1,37 +1,77 @@
 // The agent's loop: on each tick a heartbeat, the signals, one step of the law,
 // and the projection of its field. It knows no terminal and no file.
 import type { Knobs } from '../config/knobs.js';
+import { Regime } from '../dataplane/abi.js';
+import type { BackendEntry, RouteEntry } from '../dataplane/book.js';
 import { thresholds } from '../dataplane/initialise.js';
 import type { Plane } from '../dataplane/plane.js';
 import { Projector, type ProjectionOutcome } from '../dataplane/projector.js';
 import { assignRing } from '../field/ring.js';
-import { step } from '../field/step.js';
-import type { FieldState, Reason, RouteField } from '../field/types.js';
+import { nothingSensed, type AppSummary, type NodeSignals } from '../field/signals.js';
+import { freshState, step } from '../field/step.js';
+import type { BackendField, Field, FieldState, RouteField } from '../field/types.js';
+import type { Reason } from '../field/reasons.js';
 import type { RouteSet } from '../routes/route-set.js';
-import { KernelCounters } from '../sensors/kernel-counters.js';
+import { KernelCounters, type Beside } from '../sensors/kernel-counters.js';
+import { latencyMask } from './sampling.js';
 
 export interface Tick {
   readonly sequence: number;
+  readonly atNs: bigint;
   readonly outcome: ProjectionOutcome | { readonly kind: 'held' | 'busy' | 'late' };
-  readonly field: readonly RouteField[];
+  readonly field: Field;
   readonly reasons: readonly Reason[];
+  /** How long the tick took, from its first reading to its last write. */
+  readonly tookMs: number;
 }
 
 /** Runs `change` as the only one who changes the field, or returns undefined if another does. */
 export type Exclusively = <T>(change: () => T) => T | undefined;
 
+/** What the agent senses beside the kernel's counters. */
+export interface Senses {
+  node(lagMs: number): NodeSignals;
+  app(route: string, backend: string): AppSummary | null;
+}
+
+const noSenses: Senses = {
+  node: (lagMs) => ({ ...nothingSensed('no sensors are attached'), loopLagMs: lagMs }),
+  app: () => null,
+};
+
+export interface AgentOptions {
+  readonly plane: Plane;
+  readonly knobs: Knobs;
+  readonly exclusively: Exclusively;
+  readonly senses?: Senses;
+  /** A node's own number, so that nodes do not begin their rings alike. */
+  readonly phase?: number;
+}
+
+/** Time constant of the flow rates that sampling goes by. */
+const rateTicks = 10;
+
 export class Agent {
   readonly projector: Projector;
+  private readonly plane: Plane;
+  private readonly exclusively: Exclusively;
+  private readonly senses: Senses;
+  private readonly phase: number;
   private readonly counters: KernelCounters;
-  private state: FieldState = new Map();
+  private readonly flowsPerSecond = new Map<string, number>();
+  private knobs: Knobs;
+  private state: FieldState = freshState;
   private sequence = 0;
   private lastNs: bigint;
+  /** The last tick, for whoever asks why the field is as it is. */
+  last: Tick | undefined;
 
-  constructor(
-    private readonly plane: Plane,
-    private knobs: Knobs,
-    private readonly exclusively: Exclusively,
-  ) {
+  constructor({ plane, knobs, exclusively, senses = noSenses, phase = 0 }: AgentOptions) {
+    this.plane = plane;
+    this.knobs = knobs;
+    this.exclusively = exclusively;
+    this.senses = senses;
+    this.phase = phase;
     this.projector = new Projector(plane, {
       slotsPerRoute: knobs.slotsPerRoute,
       defaultGear: 'twin',
@@ -40,6 +80,12 @@ export class Agent {
     this.lastNs = plane.nowNs();
     plane.fieldState.write(0, thresholds(knobs));
     plane.fieldState.write(0, { agentPid: process.pid, agentStartedNs: this.lastNs });
+  }
+
+  /** New knobs hold from the next tick on. */
+  retune(knobs: Knobs): void {
+    this.knobs = knobs;
+    this.plane.fieldState.write(0, thresholds(knobs));
   }
 
   /** What is to be served from now on; throws, and changes nothing, if it does not fit. */
@@ -55,8 +101,16 @@ export class Agent {
     );
   }
 
-  /** One tick of the control loop. */
-  tick(): Tick {
+  /** Whether this backend is served for this route. */
+  serves(route: string, backend: string): boolean {
+    for (const entry of this.projector.book.routes.values()) {
+      if (entry.name === route) return !entry.removed && entry.backends.has(backend);
+    }
+    return false;
+  }
+
+  /** One tick of the control loop, which the clock called `lagMs` late. */
+  tick(lagMs = 0): Tick {
     const startNs = this.plane.nowNs();
     const dtMs = Number(startNs - this.lastNs) / 1e6;
     this.lastNs = startNs;
@@ -66,35 +120,105 @@ export class Agent {
 
     const served = [...this.projector.book.routes.values()].filter(({ removed }) => !removed);
     const rings = served.map((entry) => this.projector.ring(entry));
-    const routes = served.map((entry, i) => this.counters.route(entry, rings[i] ?? entry.owners));
-    const { state, field, reasons } = step(this.state, { dtMs, routes }, this.knobs);
-    this.state = state;
+    const node = this.senses.node(lagMs);
+    const beside = this.beside(node);
+    const routes = served.map((entry, i) =>
+      this.counters.route(entry, rings[i] ?? entry.owners, beside),
+    );
+    const held = this.plane.word('projectionHeldUntilNs') > startNs;
+    const { state, field, reasons } = step(this.state, { dtMs, held, node, routes }, this.knobs);
 
-    const base = { sequence: this.sequence, field, reasons };
-    // A heartbeat belongs to every tick, whatever becomes of its field.
-    if (this.plane.word('projectionHeldUntilNs') > startNs) {
-      this.projector.heartbeat();
-      return { ...base, outcome: { kind: 'held' }, reasons: [] };
-    }
+    const done = (outcome: Tick['outcome'], told: readonly Reason[]): Tick => {
+      const tookMs = Number(this.plane.nowNs() - startNs) / 1e6;
+      this.last = {
+        sequence: this.sequence,
+        atNs: startNs,
+        outcome,
+        field,
+        reasons: told,
+        tookMs,
+      };
+      return this.last;
+    };
     // Computed before a long pause (SIGSTOP, a starved CPU), a field is about the past.
     if (Number(this.plane.nowNs() - startNs) / 1e6 > this.knobs.tickMs) {
       this.projector.heartbeat();
-      return { ...base, outcome: { kind: 'late' }, reasons: [] };
+      return done({ kind: 'late' }, []);
+    }
+    this.state = state;
+    // A heartbeat belongs to every tick, whatever becomes of its field.
+    if (held) {
+      this.projector.heartbeat();
+      return done({ kind: 'held' }, reasons);
     }
     served.forEach((entry, i) => {
-      const counts = new Map<number, number>();
-      for (const { id, slots, state: judged } of field[i]?.backends ?? []) {
-        const index = entry.backends.get(id)?.index;
-        if (index === undefined) continue;
-        counts.set(index, slots);
-        this.projector.setBackendState(index, judged);
-      }
-      const ring = rings[i] ?? entry.owners;
-      this.projector.setOwners(entry, ring.length === 0 ? ring : assignRing(ring, counts));
+      const route = field.routes[i];
+      const signals = routes[i];
+      if (route === undefined || signals === undefined) return;
+      this.sample(
+        entry,
+        signals.backends.reduce((sum, { picks }) => sum + picks, 0),
+        dtMs,
+      );
+      this.command(entry, route, rings[i] ?? entry.owners);
     });
+    const regime = Regime[field.node.regime];
+    if (this.plane.fieldState.get(0, 'regime') !== regime) {
+      this.plane.fieldState.write(0, { regime });
+    }
     const outcome = this.exclusively(() => this.projector.project());
     if (outcome === undefined) this.projector.heartbeat();
-    return { ...base, outcome: outcome ?? { kind: 'busy' } };
+    return done(outcome ?? { kind: 'busy' }, reasons);
+  }
+
+  private beside({ cgroups }: NodeSignals): Beside {
+    return {
+      stalls: ({ endpoint }) =>
+        endpoint.cgroup === undefined ? null : (cgroups.get(endpoint.cgroup) ?? null),
+      app: (route, backend) => this.senses.app(route, backend),
+    };
+  }
+
+  /** Measures all flows of a quiet route, and a part of a busy one's. */
+  private sample(entry: RouteEntry, picks: number, dtMs: number): void {
+    const before = this.flowsPerSecond.get(entry.name) ?? 0;
+    const now = before + ((picks * 1000) / Math.max(1, dtMs) - before) / rateTicks;
+    this.flowsPerSecond.set(entry.name, now);
+    const mask = this.plane.rtControl.get(entry.index, 'latencyMask');
+    this.projector.setLatencyMask(
+      entry,
+      latencyMask(now, entry.backends.size, this.knobs.latencySamples, mask),
+    );
+  }
+
+  /** Brings one route's field to where the kernel reads it; slots wait for the projection. */
+  private command(entry: RouteEntry, route: RouteField, ring: Uint32Array): void {
+    const counts = new Map<number, number>();
+    for (const backend of route.backends) {
+      const known = entry.backends.get(backend.id);
+      if (known === undefined) continue;
+      counts.set(known.index, backend.slots);
+      this.judge(known, backend);
+    }
+    this.projector.setOwners(
+      entry,
+      ring.length === 0 ? ring : assignRing(ring, counts, this.phase),
+    );
+    this.projector.setGear(entry, route.gear);
+    const { mode, budgetPerSecond, burst } = route.valve;
+    this.projector.setAdmission(
+      entry,
+      mode,
+      budgetPerSecond === null ? null : { ratePerSecond: budgetPerSecond, burst },
+    );
+  }
+
+  /** The drip is set before the state that makes the kernel go by it. */
+  private judge({ index }: BackendEntry, { circuit, state }: BackendField): void {
+    if (circuit.kind === 'isolated' && circuit.remainingMs === circuit.cooldownMs) {
+      this.projector.setDrip(index, circuit.cooldownMs);
+    }
+    this.projector.setBackendState(index, state);
   }
 
   /** The last words: a heartbeat over a coherent field, so that HOLD begins from now. */

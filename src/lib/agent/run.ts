@@ -1,14 +1,20 @@
-// The agent as a process: the lock of its pin path, the clock of its ticks, the
-// watch of its services file, and a clean end on a signal.
+// The agent as a process: the lock of its pin path, its senses, its clock, the
+// watch of its services file, knobs that reload, and a clean end on a signal.
 import { hostname } from 'node:os';
 
 import type { Knobs } from '../config/knobs.js';
+import { describeReload, KnobsReload } from '../config/knobs-watch.js';
+import type { KnobSources } from '../config/load.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { InputError } from '../errors.js';
 import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
+import { nodeNumber, TickClock } from './clock.js';
+import { Reporter, reportSocket, serveReports } from './report.js';
+import { Sensorium } from './sensorium.js';
+import { describeReason } from './words.js';
 
 /** A safeguard, not a signal: rare enough to cost nothing. */
 const reconcileEveryMs = 60_000;
@@ -22,31 +28,27 @@ export interface RunOptions {
   readonly pinPath: string;
   readonly services: string;
   readonly knobs: Knobs;
+  /** Where the knobs came from, to be read again on SIGHUP. */
+  readonly knobSources: KnobSources;
+  /** A unix socket on which applications say how backends do. */
+  readonly appSocket?: string;
   readonly log: AgentLog;
-  readonly onTick?: (tick: Tick) => void;
   /** Ends the run cleanly when it is aborted. */
   readonly signal: AbortSignal;
 }
 
-/** A node's own phase, so that nodes do not act on the same backends in step. */
-function phaseMs(node: string, tickMs: number): number {
-  let hash = 0;
-  for (const character of node) hash = (Math.imul(hash, 31) + character.charCodeAt(0)) >>> 0;
-  return hash % tickMs;
-}
-
-function describe(tick: Tick): string | undefined {
-  if (tick.outcome.kind === 'projected' && tick.reasons.length > 0) {
-    const words = tick.reasons.map(
-      ({ route, backend, kind, from, to, pressure }) =>
-        `${route} ${backend} ${from}→${to} (${kind}, pressure ${pressure.total.toFixed(2)})`,
-    );
-    return `epoch ${tick.outcome.epoch}: ${words.join(', ')}`;
+function describe({ outcome, reasons }: Tick): string | undefined {
+  const words = reasons.map((reason) => describeReason(reason)).join('; ');
+  switch (outcome.kind) {
+    case 'followed':
+      return `epoch ${outcome.epoch} was set by another; its field is taken over`;
+    case 'late':
+      return 'a late tick was abandoned';
+    case 'projected':
+      return words === '' ? undefined : `epoch ${outcome.epoch}: ${words}`;
+    default:
+      return words === '' ? undefined : words;
   }
-  if (tick.outcome.kind === 'followed') {
-    return `epoch ${tick.outcome.epoch} was set by another; its field is taken over`;
-  }
-  return tick.outcome.kind === 'late' ? 'a late tick was abandoned' : undefined;
 }
 
 /** A kernel without BTF cannot list its sockets: the counts are then trusted as they are. */
@@ -62,19 +64,69 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
   }
 }
 
-/** Runs until `signal` is aborted. Ticks fall on a fixed grid, so they do not drift. */
+/** Calls `reload` on SIGHUP; Node calls it between ticks, never within one. */
+function onHangup(reload: () => void): () => void {
+  process.on('SIGHUP', reload);
+  return () => {
+    process.off('SIGHUP', reload);
+  };
+}
+
+/** Runs until `signal` is aborted. */
 export async function runAgent(options: RunOptions): Promise<void> {
-  const { pinPath, knobs, log, signal } = options;
+  const { pinPath, log, signal } = options;
+  let { knobs } = options;
+  const undo: (() => void | Promise<void>)[] = [];
   const plane = openPlane(pinPath);
-  const own = lockAsAgent(pinPath);
+  undo.push(() => {
+    plane.close();
+  });
   try {
-    const agent = new Agent(plane, knobs, (change) => exclusivelyNow(pinPath, change));
-    const reconciler = new Reconciler(plane, socketsObjectPath);
-    let nextReconcile = performance.now() + reconcileEveryMs;
+    const own = lockAsAgent(pinPath);
+    undo.push(() => {
+      own.release();
+    });
+    const phase = nodeNumber(hostname());
+    const clock = new TickClock(knobs.tickMs, phase);
+    const senses = new Sensorium(log, () => {
+      clock.wake();
+    });
+    undo.push(() => senses.close());
+    const agent = new Agent({
+      plane,
+      knobs,
+      exclusively: (change) => exclusivelyNow(pinPath, change),
+      senses,
+      phase,
+    });
+    if (options.appSocket !== undefined) {
+      await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
+    }
+    const reporter = new Reporter();
+    const reports = await serveReports(reportSocket(pinPath), reporter);
+    undo.push(() => reports.close());
+
+    const reloading = new KnobsReload(options.knobSources, knobs);
+    undo.push(
+      onHangup(() => {
+        const outcome = reloading.reload();
+        if (outcome.kind === 'changed') {
+          ({ knobs } = outcome);
+          agent.retune(knobs);
+          clock.retime(knobs.tickMs);
+          senses.retune(knobs);
+        }
+        (outcome.kind === 'broken' ? log.warn : log.info).call(log, describeReload(outcome));
+      }),
+    );
+    const serve = (routes: Parameters<Agent['serve']>[0]) => {
+      agent.serve(routes);
+      senses.watch(routes);
+    };
     const watch = new ServicesWatch(options.services, {
       changed(routes) {
         try {
-          agent.serve(routes);
+          serve(routes);
           log.info(`${options.services} changed: ${routes.length} routes are served`);
         } catch (error) {
           if (!(error instanceof InputError)) throw error;
@@ -85,49 +137,26 @@ export async function runAgent(options: RunOptions): Promise<void> {
         log.warn(`${problem.message}\nThe last good services stay in force.`);
       },
     });
-    try {
-      agent.serve(watch.routes);
-      log.info(`${watch.routes.length} routes are served from ${options.services}`);
-      await ticks(knobs.tickMs, signal, () => {
-        const tick = agent.tick();
-        const words = describe(tick);
-        if (words !== undefined) log.info(words);
-        options.onTick?.(tick);
-        if (performance.now() < nextReconcile) return;
-        nextReconcile = performance.now() + reconcileEveryMs;
-        reconcile(reconciler, agent, log);
-      });
-      agent.stop();
-      log.info('stopped; the dataplane stays and holds the field');
-    } finally {
+    undo.push(() => {
       watch.close();
-    }
+    });
+    serve(watch.routes);
+    log.info(`${watch.routes.length} routes are served from ${options.services}`);
+
+    const reconciler = new Reconciler(plane, socketsObjectPath);
+    let nextReconcile = performance.now() + reconcileEveryMs;
+    await clock.run(signal, (lagMs) => {
+      const tick = agent.tick(lagMs);
+      reporter.see(tick, performance.now(), knobs);
+      const words = describe(tick);
+      if (words !== undefined) log.info(words);
+      if (performance.now() < nextReconcile) return;
+      nextReconcile = performance.now() + reconcileEveryMs;
+      reconcile(reconciler, agent, log);
+    });
+    agent.stop();
+    log.info('stopped; the dataplane stays and holds the field');
   } finally {
-    own.release();
-    plane.close();
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   }
-}
-
-/** Calls `tick` at once and then on the node's own grid of `tickMs`, until aborted. */
-async function ticks(tickMs: number, signal: AbortSignal, tick: () => void): Promise<void> {
-  const phase = phaseMs(hostname(), tickMs);
-  tick();
-  while (!signal.aborted) {
-    const now = performance.now();
-    const next = Math.ceil((now + 1 - phase) / tickMs) * tickMs + phase;
-    if (await pause(next - now, signal)) tick();
-  }
-}
-
-/** False if it was cut short. */
-function pause(ms: number, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve(!signal.aborted);
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-  });
 }

@@ -1,7 +1,7 @@
 // The node's book: which index each route and backend has, which slots each
 // route holds in either table, and who owns them. It mirrors what the maps say
 // and is rebuilt from them when an agent starts.
-import type { Route, RouteName, VirtualAddress } from '../routes/route-set.js';
+import type { GearChoice, Route, RouteName, VirtualAddress } from '../routes/route-set.js';
 import { endpointId, type Endpoint } from '../routes/route-set.js';
 import { AdmissionMode, BackendState, None } from './abi.js';
 import { IndexAllocator, RangeAllocator } from './allocators.js';
@@ -26,6 +26,8 @@ export interface RouteEntry {
   readonly addresses: Map<string, VirtualAddress>;
   /** By endpoint, "ip:port". */
   readonly backends: Map<string, BackendEntry>;
+  /** `auto` leaves it to the agent. */
+  gear: GearChoice;
   fallback: SlotRange;
   /** The backend index that owns each slot, as last decided. */
   owners: Uint32Array;
@@ -111,6 +113,7 @@ export class Book {
       index,
       addresses: new Map(),
       backends: new Map(),
+      gear: 'auto',
       fallback: this.fallback.adopt(fallback) ? fallback : noRange,
       owners: this.readOwners(active, known.range),
       version: 0,
@@ -177,6 +180,7 @@ export class Book {
       index: this.routeIndexes.allocate(nowNs),
       addresses: new Map(),
       backends: new Map(),
+      gear: route.gear,
       fallback: noRange,
       owners: new Uint32Array(0),
       version: 0,
@@ -196,6 +200,7 @@ export const freshControl = {
   overrideWord: 0n,
   overrideTokenNs: 0n,
   overrideBurstNs: 0n,
+  latencyMask: 0,
   tokenNs: 0n,
   burstNs: 0n,
   bucketNs: 0n,

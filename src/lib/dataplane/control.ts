@@ -28,12 +28,12 @@ export interface Override {
 const nsPerSecond = 1e9;
 
 /** GCRA's form of a budget: the interval between tokens, and the burst as a time. */
-function budgetWords({ ratePerSecond, burst }: Budget): {
+export function budgetWords({ ratePerSecond, burst }: Budget): {
   tokenNs: bigint;
   burstNs: bigint;
 } {
   const tokenNs = BigInt(Math.max(1, Math.round(nsPerSecond / ratePerSecond)));
-  return { tokenNs, burstNs: tokenNs * BigInt(burst) };
+  return { tokenNs, burstNs: tokenNs * BigInt(Math.max(1, Math.round(burst))) };
 }
 
 export function budgetOf(tokenNs: bigint, burstNs: bigint): Budget | undefined {

@@ -2,6 +2,7 @@
 // (RFC 0003), so that at every instant, wherever the agent dies, held_epoch
 // names a complete table.
 import { Gear, BackendState, None, AdmissionMode } from './abi.js';
+import { budgetWords, type Budget } from './control.js';
 import { addressKey, Book, freshControl, tableSize, tileOwners, type RouteEntry } from './book.js';
 import { fillFallback } from './fallback-set.js';
 import { ipv4ToNumber } from './ipv4.js';
@@ -126,8 +127,12 @@ export class Projector {
       entry.removed = false;
       this.reconcileBackends(entry, route);
       this.reconcileAddresses(entry, route);
+      if (route.gear !== 'auto' || known === undefined || entry.gear !== 'auto') {
+        const gear = route.gear === 'auto' ? this.options.defaultGear : route.gear;
+        this.plane.rtControl.write(entry.index, { gear: Gear[gear] });
+      }
+      entry.gear = route.gear;
       this.plane.rtControl.write(entry.index, {
-        gear: route.gear === 'auto' ? Gear[this.options.defaultGear] : Gear[route.gear],
         affinitySeconds: route.affinity.kind === 'clientIP' ? route.affinity.timeoutSeconds : 0,
       });
     }
@@ -251,8 +256,33 @@ export class Projector {
       this.plane.backends.write(index, { state: code });
   }
 
-  setAdmission(entry: RouteEntry, mode: keyof typeof AdmissionMode): void {
-    this.plane.rtControl.write(entry.index, { admissionMode: AdmissionMode[mode] });
+  /** Isolated backends are tried by one connection in `dripMs`, and by none before that. */
+  setDrip(index: number, dripMs: number): void {
+    const dripNs = BigInt(Math.round(dripMs * 1e6));
+    this.plane.backendLive.write(index, { dripNs });
+    this.plane.backendLive.write(index, { suspectUntilNs: this.plane.nowNs() + dripNs });
+  }
+
+  /** The valve; soft without a budget admits everything. The budget is there before its mode. */
+  setAdmission(entry: RouteEntry, mode: keyof typeof AdmissionMode, budget: Budget | null): void {
+    const { rtControl } = this.plane;
+    if (budget !== null) rtControl.write(entry.index, budgetWords(budget));
+    if (rtControl.get(entry.index, 'admissionMode') !== AdmissionMode[mode])
+      rtControl.write(entry.index, { admissionMode: AdmissionMode[mode] });
+  }
+
+  /** The gear of a route whose services leave the choice to the agent. */
+  setGear(entry: RouteEntry, gear: 'single' | 'twin'): void {
+    const { rtControl } = this.plane;
+    if (entry.gear === 'auto' && rtControl.get(entry.index, 'gear') !== Gear[gear])
+      rtControl.write(entry.index, { gear: Gear[gear] });
+  }
+
+  /** One flow in mask + 1 is measured; a mask is one less than a power of two. */
+  setLatencyMask(entry: RouteEntry, latencyMask: number): void {
+    const { rtControl } = this.plane;
+    if (rtControl.get(entry.index, 'latencyMask') !== latencyMask)
+      rtControl.write(entry.index, { latencyMask });
   }
 
   /**

@@ -122,6 +122,11 @@ export class StructCodec<N extends StructName> {
     return this.field(field);
   }
 
+  /** Elements of an array field; 1 for a plain one. */
+  count(field: keyof FieldsOf<N> & string): number {
+    return this.field(field).count ?? 1;
+  }
+
   private value(view: DataView, at: number, field: Field): unknown {
     const start = at + field.offset;
     if (field.kind === 'text') return readText(view, start, field.count ?? 0);
@@ -230,6 +235,16 @@ export class StructArray<N extends StructName> {
       const low = index * stride + word;
       return (words[low] ?? 0) + (words[low + 1] ?? 0) * 0x1_0000_0000;
     };
+  }
+
+  /** One element's array of 32-bit words, as they are in shared memory at the moment. */
+  elements(field: FieldsOfKind<N, 'u32'>): (index: number) => Uint32Array {
+    const { offset } = this.codec.place(field);
+    const count = this.codec.count(field);
+    const { words } = this;
+    const stride = this.codec.size / 4;
+    const word = offset / 4;
+    return (index) => words.subarray(index * stride + word, index * stride + word + count);
   }
 
   /** A writer of one 32-bit field or of an element of a 32-bit array field, for the same loops. */

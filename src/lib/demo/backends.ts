@@ -1,5 +1,5 @@
-// The demo's backends, a process of their own: real TCP servers that say their
-// name and hang up. Their parent tells them how to behave.
+// The demo's backends, a process of their own: real TCP servers that answer a
+// request with their name and hang up. Their parent tells them how to behave.
 import { createServer, type Server, type Socket } from 'node:net';
 
 import { healthyMs, slowMs, type Behaviour } from './stage.js';
@@ -24,7 +24,7 @@ class Backend {
   private serve(): Server {
     return createServer((socket: Socket) => {
       socket.on('error', () => socket.destroy());
-      setTimeout(() => socket.end(this.name), this.delayMs);
+      socket.once('data', () => setTimeout(() => socket.end(this.name), this.delayMs));
     });
   }
 

@@ -25,6 +25,7 @@ function dial(): void {
   let answer = '';
   let failed = false;
   const socket = connect({ host: demoVip, port: demoPort });
+  socket.write('who?');
   socket.setTimeout(timeoutMs, () => socket.destroy(new Error('timeout')));
   socket.on('data', (bytes) => (answer += bytes.toString()));
   socket.on('error', () => (failed = true));

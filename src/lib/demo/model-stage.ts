@@ -70,7 +70,11 @@ export class ModelStage implements Stage {
   }
 
   private appoint(): void {
-    this.agent = new Agent(this.dataplane, this.knobs, (change) => change());
+    this.agent = new Agent({
+      plane: this.dataplane,
+      knobs: this.knobs,
+      exclusively: (change) => change(),
+    });
     this.agent.serve([
       {
         name: demoRoute as RouteName,
@@ -108,11 +112,13 @@ export class ModelStage implements Stage {
     const startedMs = this.atMs;
     this.setClock(startedMs + handshakeMs);
     socket.established();
+    socket.sent(1, true);
     const endsMs = startedMs + (behaviour === 'slow' ? slowMs : healthyMs);
     this.flows.push({ socket, endsMs, startedMs, backend });
   }
 
   private finish(flow: Flow): void {
+    flow.socket.received(2, 0);
     flow.socket.release();
     this.connects.push({
       atMs: this.atMs,

@@ -45,7 +45,11 @@ export function gain(dtMs: number, tauMs: number): number {
 }
 
 /** A missing sample leaves the average as it is; the first one is it. */
-export function average(before: number | null, sample: number | null, alpha: number): number | null {
+export function average(
+  before: number | null,
+  sample: number | null,
+  alpha: number,
+): number | null {
   if (sample === null) return before;
   return before === null ? sample : before + alpha * (sample - before);
 }

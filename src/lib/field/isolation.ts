@@ -54,10 +54,12 @@ type Isolated = Extract<Circuit, { kind: 'isolated' }>;
 /** Waits, lets the kernel send one probe, and judges by it alone. */
 function probe(circuit: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): Circuit {
   const { signals } = verdict;
-  if (circuit.remainingMs > 0) {
-    return { ...circuit, remainingMs: Math.max(0, circuit.remainingMs - dtMs) };
+  const remainingMs = Math.max(0, circuit.remainingMs - dtMs);
+  if (remainingMs > 0) return { ...circuit, remainingMs };
+  const heard = verdict.good || verdict.slow || signals.failures > 0;
+  if (circuit.probedForMs === null && signals.picks === 0 && !heard) {
+    return { ...circuit, remainingMs };
   }
-  if (circuit.probedForMs === null && signals.picks === 0) return circuit;
   const probedForMs = (circuit.probedForMs ?? -dtMs) + dtMs;
   const relapse = isolate(circuit.cause, longer(circuit.cooldownMs, knobs));
   if (signals.failures > 0 || (verdict.slow && !verdict.good)) return relapse;
@@ -72,7 +74,7 @@ function probe(circuit: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs):
   const unanswered = (signals.waiting?.count ?? 0) > 0;
   if (unanswered && probedForMs >= silenceAgeMs(verdict.normalLog, knobs)) return relapse;
   if (!unanswered && probedForMs >= probePatienceMs) return returns;
-  return { ...circuit, probedForMs };
+  return { ...circuit, remainingMs, probedForMs };
 }
 
 /** The circuit of one backend after this tick. */

@@ -35,7 +35,10 @@ function queueTerm(observed: Observed, reference: number | null, knobs: Knobs): 
   const { memory } = observed;
   // Peers that hold nothing open at all: compare with a single connection a slot.
   const ratio = reference > 0 ? own / reference : 1 + own;
-  return Math.max(1, shrunk(ratio, 1, memory.connects + (memory.open ?? 0), knobs.shrinkage) / knobs.queueGate);
+  return Math.max(
+    1,
+    shrunk(ratio, 1, memory.connects + (memory.open ?? 0), knobs.shrinkage) / knobs.queueGate,
+  );
 }
 
 function latencyTerm({ memory }: Observed, reference: Reference, knobs: Knobs): number | null {

@@ -10,7 +10,12 @@ export type Cause =
   | { readonly kind: 'isolation'; readonly of: IsolationCause; readonly cooldownMs: number }
   | { readonly kind: 'drip'; readonly of: IsolationCause; readonly cooldownMs: number }
   | { readonly kind: 'recovery'; readonly forMs: number }
-  | { readonly kind: 'ttf'; readonly resource: string; readonly ttfMs: number; readonly limitMs: number }
+  | {
+      readonly kind: 'ttf';
+      readonly resource: string;
+      readonly ttfMs: number;
+      readonly limitMs: number;
+    }
   | { readonly kind: 'stall'; readonly ticks: number; readonly of: number }
   | { readonly kind: 'conductance'; readonly conductance: number; readonly least: number }
   | { readonly kind: 'guard'; readonly skew: number; readonly limit: number }

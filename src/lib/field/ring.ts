@@ -23,9 +23,13 @@ function isolation(owners: Uint32Array, slot: number, owner: number): number {
  * Smooth weighted order (nginx's smooth weighted round robin): every owner's
  * turns come as evenly as its count allows.
  */
-function dealSmoothly(size: number, counts: ReadonlyMap<number, number>): Uint32Array {
+function dealSmoothly(
+  size: number,
+  counts: ReadonlyMap<number, number>,
+  phase: number,
+): Uint32Array {
   const credits = new Map([...counts.keys()].map((owner) => [owner, 0]));
-  return Uint32Array.from({ length: size }, () => {
+  const dealt = Uint32Array.from({ length: size }, () => {
     let best = nobody;
     let most = -Infinity;
     for (const [owner, count] of counts) {
@@ -36,17 +40,23 @@ function dealSmoothly(size: number, counts: ReadonlyMap<number, number>): Uint32
     credits.set(best, most - size);
     return best;
   });
+  return dealt.map((_, slot) => dealt[(slot + phase) % size] ?? nobody);
 }
 
 /**
  * The owners for new `counts` (owner → slots, summing to the ring's size). As
- * many slots change hands as the counts differ by, and no more.
+ * many slots change hands as the counts differ by, and no more. A fresh ring
+ * begins at the node's own `phase`, or all nodes would open with the same backend.
  */
-export function assignRing(before: Uint32Array, counts: ReadonlyMap<number, number>): Uint32Array {
+export function assignRing(
+  before: Uint32Array,
+  counts: ReadonlyMap<number, number>,
+  phase = 0,
+): Uint32Array {
   const size = before.length;
   const have = new Map<number, number>();
   for (const owner of before) have.set(owner, (have.get(owner) ?? 0) + 1);
-  if ((have.get(nobody) ?? 0) === size) return dealSmoothly(size, counts);
+  if ((have.get(nobody) ?? 0) === size) return dealSmoothly(size, counts, phase);
 
   const owners = before.slice();
   const open: number[] = [];

@@ -4,8 +4,7 @@
 
 /** A reading, or one sentence that says why there is none. */
 export type Reading<T> =
-  | { readonly kind: 'read'; readonly value: T }
-  | { readonly kind: 'missing'; readonly why: string };
+  { readonly kind: 'read'; readonly value: T } | { readonly kind: 'missing'; readonly why: string };
 
 export const stallResources = ['cpu', 'memory', 'io'] as const;
 export type StallResource = (typeof stallResources)[number];
@@ -50,4 +49,21 @@ export interface AppSummary {
   /** Share of requests that failed, in [0, 1]. */
   readonly errorRate: number | null;
   readonly queueDepth: number | null;
+}
+
+/** A node of which nothing is sensed: a model, or a test. */
+export function nothingSensed(why: string): NodeSignals {
+  const missing = { kind: 'missing', why } as const;
+  return {
+    stalls: { cpu: missing, memory: missing, io: missing },
+    usage: {
+      memory: missing,
+      pids: missing,
+      fileDescriptors: missing,
+      conntrack: missing,
+      ephemeralPorts: missing,
+    },
+    cgroups: new Map(),
+    loopLagMs: 0,
+  };
 }

@@ -47,7 +47,12 @@ function goodputOf({ backends }: RouteSignals, dtMs: number): number {
   return (good * 1000) / Math.max(1, dtMs);
 }
 
-function nextMode(before: ValveMemory, demand: Demand, calmMs: number, knobs: Knobs): AdmissionMode {
+function nextMode(
+  before: ValveMemory,
+  demand: Demand,
+  calmMs: number,
+  knobs: Knobs,
+): AdmissionMode {
   if (gravity(demand.mode) > gravity(before.mode)) return demand.mode;
   if (gravity(demand.mode) === gravity(before.mode)) return before.mode;
   if (calmMs < knobs.recoverMs || before.inModeMs < knobs.dwellMs) return before.mode;
@@ -68,11 +73,7 @@ export function stepValve(
   dtMs: number,
   knobs: Knobs,
 ): ValveStep {
-  const goodput = average(
-    before.goodputPerSecond,
-    goodputOf(signals, dtMs),
-    gain(dtMs, goodputMs),
-  );
+  const goodput = average(before.goodputPerSecond, goodputOf(signals, dtMs), gain(dtMs, goodputMs));
   const pressed = gravity(demand.mode) >= gravity(before.mode) && demand.mode !== 'normal';
   const calmMs = pressed ? 0 : before.calmMs + dtMs;
   const mode = nextMode(before, demand, calmMs, knobs);

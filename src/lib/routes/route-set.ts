@@ -8,6 +8,8 @@ export type RouteName = string & { readonly [brand]: 'RouteName' };
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
+  /** Of a local backend, "/kubepods/…": its stalls are part of its pressure. */
+  readonly cgroup?: string;
 }
 
 export interface VirtualAddress {

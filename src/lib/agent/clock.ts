@@ -1,0 +1,83 @@
+// When the agent ticks: on the node's own grid, so ticks neither drift nor fall
+// on the same moment on all nodes; sooner when something cannot wait.
+
+/** A number of the node's own, the same after each restart. */
+export function nodeNumber(node: string): number {
+  let hash = 0;
+  for (const character of node) hash = (Math.imul(hash, 31) + character.charCodeAt(0)) >>> 0;
+  return hash;
+}
+
+/** Two early ticks are at least this far apart: a storm of stalls must not be one of ticks. */
+const earlyEveryMs = 50;
+
+export class TickClock {
+  private wakeNow: (() => void) | undefined;
+  private woken = false;
+  private lastEarlyMs = -Infinity;
+
+  constructor(
+    private tickMs: number,
+    private readonly phase: number,
+  ) {}
+
+  /** The grid from the next tick on. */
+  retime(tickMs: number): void {
+    this.tickMs = tickMs;
+  }
+
+  /** Asks for a tick before its time. */
+  wake(): void {
+    this.woken = true;
+    this.wakeNow?.();
+  }
+
+  /**
+   * Calls `tick` at once and then on the grid, with how late it was, until
+   * aborted. A tick that took longer than its interval costs those it overran,
+   * which are skipped, never made up for.
+   */
+  async run(signal: AbortSignal, tick: (lagMs: number) => void): Promise<void> {
+    tick(0);
+    while (!signal.aborted) {
+      const now = performance.now();
+      const phase = this.phase % this.tickMs;
+      const next = Math.ceil((now + 1 - phase) / this.tickMs) * this.tickMs + phase;
+      const early = await this.pause(next - now, signal);
+      if (isAborted(signal)) return;
+      tick(early ? 0 : Math.max(0, performance.now() - next));
+    }
+  }
+
+  /** True if it was woken before its time. */
+  private pause(ms: number, signal: AbortSignal): Promise<boolean> {
+    return new Promise((resolve) => {
+      const done = (early: boolean) => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+        this.wakeNow = undefined;
+        this.woken = false;
+        resolve(early);
+      };
+      const onAbort = () => {
+        done(false);
+      };
+      const timer = setTimeout(() => {
+        done(false);
+      }, ms);
+      signal.addEventListener('abort', onAbort);
+      this.wakeNow = () => {
+        const now = performance.now();
+        if (now - this.lastEarlyMs < earlyEveryMs) return;
+        this.lastEarlyMs = now;
+        done(true);
+      };
+      if (this.woken) this.wakeNow();
+    });
+  }
+}
+
+/** A signal changes while the loop waits, which a type checker cannot see. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}

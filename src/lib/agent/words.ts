@@ -1,0 +1,73 @@
+// Reasons in words, for the log and for `nity explain`: what changed, why, and
+// the numbers that made it so.
+import type { Cause, Change, Reason } from '../field/reasons.js';
+
+export function milliseconds(ms: number): string {
+  if (ms < 1) return `${(ms * 1000).toFixed(0)} µs`;
+  if (ms < 1000) return `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+  if (ms < 120_000) return `${(ms / 1000).toFixed(1)} s`;
+  return ms < 1e9 ? `${(ms / 60_000).toFixed(0)} min` : 'never';
+}
+
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
+}
+
+export function describeCause(cause: Cause): string {
+  switch (cause.kind) {
+    case 'latency':
+      return `latency: answers take ${milliseconds(cause.us / 1000)}, normal is ${milliseconds(cause.normalUs / 1000)}`;
+    case 'errors':
+      return `errors: ${percent(cause.ratio)} fail, the gate is at ${percent(cause.gate)}`;
+    case 'queue':
+      return `queue: ${cause.ratio.toFixed(1)} times the route’s open connections per slot, counted from ${cause.gate}`;
+    case 'silence':
+      return `silence: ${cause.waiting} first requests unanswered for ${milliseconds(cause.ageMs)}`;
+    case 'isolation':
+      return `isolation by ${cause.of}: a probe in ${milliseconds(cause.cooldownMs)}`;
+    case 'drip':
+      return `drip: isolated by ${cause.of}, one probe in ${milliseconds(cause.cooldownMs)}`;
+    case 'recovery':
+      return `recovery: well for ${milliseconds(cause.forMs)}`;
+    case 'ttf':
+      return `ttf: ${cause.resource} lasts ${milliseconds(cause.ttfMs)}, the limit is ${milliseconds(cause.limitMs)}`;
+    case 'stall':
+      return `stall: the node stalled in ${cause.ticks} of ${cause.of} ticks`;
+    case 'conductance':
+      return `conductance: ${cause.conductance.toFixed(2)} of a healthy route’s, least is ${cause.least}`;
+    case 'guard':
+      return `guard: the skew grew to ${percent(cause.skew)}, tolerated is ${percent(cause.limit)} a tick`;
+    case 'churn':
+      return `churn: ${cause.backends} backends came or went`;
+    case 'override':
+      return cause.mode === null
+        ? 'override: control is the agent’s again'
+        : `override: the operator set ${cause.mode}`;
+    case 'systemic':
+      return `systemic: ${cause.isolated} of ${cause.backends} backends would be isolated`;
+    case 'failsafe':
+      return cause.held ? 'failsafe: the field is held by an operator' : 'failsafe: released';
+  }
+}
+
+export function describeChange(change: Change): string {
+  switch (change.of) {
+    case 'slots': {
+      const { backend, from, to, because } = change;
+      const whose = because === backend || because === change.route ? '' : ` for ${because}`;
+      return `${backend} ${from}→${to} slots${whose}`;
+    }
+    case 'admission':
+      return `admission ${change.from}→${change.to}`;
+    case 'regime':
+      return `regime ${change.from}→${change.to}`;
+    case 'override':
+      return 'override';
+    case 'hold':
+      return 'projection';
+  }
+}
+
+export function describeReason({ change, cause }: Reason): string {
+  return `${describeChange(change)} (${describeCause(cause)})`;
+}

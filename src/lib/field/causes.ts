@@ -1,0 +1,184 @@
+// Names the cause of each change of slots, from the figures that made it.
+import type { Knobs } from '../config/knobs.js';
+import { exp2 } from './arithmetic.js';
+import { typicalLog } from './memory.js';
+import { failureRatio } from './pressure.js';
+import type { Cause, Reason } from './reasons.js';
+import type {
+  AdmissionMode,
+  BackendMemory,
+  BackendSignals,
+  Pressure,
+  Reference,
+  Regime,
+  RouteMemory,
+  RouteSignals,
+} from './types.js';
+import type { Demand } from './valve.js';
+
+/** A backend as the step found it, with what it decided. */
+export interface Moved {
+  readonly signals: BackendSignals;
+  readonly memory: BackendMemory;
+  readonly before: BackendMemory | undefined;
+  readonly pressure: Pressure;
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface Circumstances {
+  readonly route: string;
+  readonly reference: Reference;
+  readonly systemic: boolean;
+  readonly isolated: number;
+  readonly backends: number;
+  /** Backends that came to the route or left it since the last tick. */
+  readonly churned: number;
+  /** The skew by which the guard held the step back; null when it did not. */
+  readonly guardedSkew: number | null;
+}
+
+/** What each term adds to a backend's pressure beyond a peer's. */
+function burdens({ pressure }: Moved, knobs: Knobs) {
+  return {
+    errors: (pressure.errors ?? 0) * knobs.weightErrors * knobs.weightLatency + pressure.gate,
+    latency: ((pressure.latency ?? 1) - 1) * knobs.weightLatency,
+    queue: ((pressure.queue ?? 1) - 1) * knobs.weightQueue,
+  };
+}
+
+/** Less than this is no trouble of one's own. */
+const slight = 0.05;
+
+function isTroubled(moved: Moved, knobs: Knobs): boolean {
+  if (moved.memory.circuit.kind !== 'admitted') return true;
+  const { errors, latency, queue } = burdens(moved, knobs);
+  return Math.max(errors, latency, queue) > slight;
+}
+
+/** The trouble of one backend: what weighs most in its pressure. */
+function trouble(moved: Moved, reference: Reference, knobs: Knobs): Cause {
+  const { memory, before, pressure, signals } = moved;
+  const { circuit } = memory;
+  if (circuit.kind === 'isolated') {
+    const { cause: of, cooldownMs } = circuit;
+    const kind = before?.circuit.kind === 'isolated' ? 'drip' : 'isolation';
+    return { kind, of, cooldownMs };
+  }
+  if (circuit.kind === 'returning') return { kind: 'recovery', forMs: circuit.forMs };
+  const { errors, latency, queue } = burdens(moved, knobs);
+  if (errors > 0 && errors >= latency && errors >= queue) {
+    return { kind: 'errors', ratio: failureRatio(memory), gate: knobs.errorGate };
+  }
+  if (queue > latency) {
+    return { kind: 'queue', ratio: (pressure.queue ?? 1) * knobs.queueGate, gate: knobs.queueGate };
+  }
+  const own = typicalLog(memory);
+  if (own === null && signals.waiting !== null && signals.waiting.count > 0) {
+    return { kind: 'silence', waiting: signals.waiting.count, ageMs: signals.waiting.ageMs };
+  }
+  const normal = exp2(reference.log ?? own ?? 0);
+  return { kind: 'latency', us: own === null ? normal : exp2(own), normalUs: normal };
+}
+
+/** Who started it: of those with a trouble of their own, the one that moved farthest. */
+function protagonist(backends: readonly Moved[], knobs: Knobs): Moved | undefined {
+  const far = ({ from, to }: Moved) => Math.abs(to - from);
+  const movers = backends.filter((moved) => far(moved) > 0);
+  const troubled = movers.filter((moved) => isTroubled(moved, knobs));
+  return (troubled.length > 0 ? troubled : movers).reduce<Moved | undefined>(
+    (most, moved) => (most === undefined || far(moved) > far(most) ? moved : most),
+    undefined,
+  );
+}
+
+/** A reason for each backend whose slots changed. Who gains, gains by another's trouble. */
+export function slotReasons(
+  backends: readonly Moved[],
+  circumstances: Circumstances,
+  knobs: Knobs,
+): Reason[] {
+  const { route, reference, systemic, isolated, churned, guardedSkew } = circumstances;
+  const first = protagonist(backends, knobs);
+  return backends.flatMap((moved): Reason[] => {
+    const { from, to, signals, before } = moved;
+    if (from === to) return [];
+    const change = { of: 'slots', route, backend: signals.id, from, to } as const;
+    if (systemic) {
+      const cause: Cause = { kind: 'systemic', isolated, backends: circumstances.backends };
+      return [{ change: { ...change, because: route }, cause }];
+    }
+    if (before === undefined || from === 0 || churned > 0) {
+      const cause: Cause = { kind: 'churn', backends: Math.max(1, churned) };
+      return [{ change: { ...change, because: route }, cause }];
+    }
+    if (guardedSkew !== null) {
+      const cause: Cause = { kind: 'guard', skew: guardedSkew, limit: knobs.skewTolerance };
+      return [{ change: { ...change, because: route }, cause }];
+    }
+    const own = to < from && isTroubled(moved, knobs);
+    const of = own || first === undefined ? moved : first;
+    return [
+      {
+        change: { ...change, because: of.signals.id },
+        cause: trouble(of, reference, knobs),
+      },
+    ];
+  });
+}
+
+/** What the route's states became in this tick. */
+export interface Became {
+  readonly mode: AdmissionMode;
+  readonly regime: Regime;
+  readonly demand: Demand;
+  readonly moved: readonly Moved[];
+}
+
+/** Reasons for a change of the valve, of the regime, and of who holds the valve. */
+export function stateReasons(
+  route: RouteSignals,
+  before: RouteMemory,
+  became: Became,
+  knobs: Knobs,
+): Reason[] {
+  const { mode, regime, demand, moved } = became;
+  const calm: Cause = { kind: 'recovery', forMs: before.valve.calmMs };
+  const reasons: Reason[] = [];
+  if (route.override !== before.overridden) {
+    reasons.push({
+      change: { of: 'override', route: route.name },
+      cause: { kind: 'override', mode: route.override },
+    });
+  }
+  if (mode !== before.valve.mode) {
+    reasons.push({
+      change: { of: 'admission', route: route.name, from: before.valve.mode, to: mode },
+      cause: demand.cause ?? calm,
+    });
+  }
+  if (regime !== before.regime) {
+    reasons.push({
+      change: { of: 'regime', route: route.name, from: before.regime, to: regime },
+      cause: demand.cause ?? sickest(moved, became, before.reference, knobs) ?? calm,
+    });
+  }
+  return reasons;
+}
+
+/** The trouble of the backend under most pressure, for a regime that grew graver. */
+function sickest(
+  moved: readonly Moved[],
+  { regime }: Became,
+  reference: Reference,
+  knobs: Knobs,
+): Cause | null {
+  if (regime !== 'transition' && regime !== 'crisis') return null;
+  const worst = moved.reduce<Moved | undefined>((most, one) => {
+    if (most === undefined) return one;
+    const graver = (moved: Moved) =>
+      moved.memory.circuit.kind === 'isolated' ? Infinity : moved.pressure.total;
+    return graver(one) > graver(most) ? one : most;
+  }, undefined);
+  return worst === undefined ? null : trouble(worst, reference, knobs);
+}
