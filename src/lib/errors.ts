@@ -62,6 +62,17 @@ export class NotLoadedError extends NityError {
   }
 }
 
+export class NoAgentError extends NityError {
+  constructor(pinPath: string) {
+    super(
+      'NO_AGENT',
+      4,
+      `No agent answers for the dataplane at ${pinPath}.`,
+      'Start one with `nity run-agent`; `nity inspect` shows what the kernel does without it.',
+    );
+  }
+}
+
 export class SchemaError extends NityError {
   constructor(whatHappened: string, hint: string) {
     super('WRONG_SCHEMA', 4, whatHappened, hint);

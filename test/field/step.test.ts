@@ -1,302 +1,284 @@
-// The control law as behaviour: what it does about a refusal, a slowdown, noise,
-// a newcomer, and what it may never do.
-import fc from 'fast-check';
+// The control law as behaviour: what it does about each fault and about noise,
+// how it comes back, and what it says when a signal is missing.
 import { describe, expect, it } from 'vitest';
 
 import { defaultKnobs as knobs } from '../../src/lib/config/knobs.js';
-import { step } from '../../src/lib/field/step.js';
-import type { BackendSignals, FieldState, StepResult } from '../../src/lib/field/types.js';
+import { freshState, step } from '../../src/lib/field/step.js';
+import { idle, inputsOf, lognormal, pareto, routeOf, World, type WorldOptions } from './world.js';
 
-const dtMs = 200;
-const slots = 64;
+const causes = (world: World) => new Set(world.reasons.map(({ cause }) => cause.kind));
 
-type Signals = Omit<BackendSignals, 'slots'>;
-
-function healthy(id: string): Signals {
-  return {
-    id,
-    openMean: 0.25,
-    connectLatencyUs: 50,
-    connects: 10,
-    failures: 0,
-    consecutiveFailures: 0,
-  };
+function warm(options: WorldOptions = {}): World {
+  const world = new World(options);
+  world.seconds(6);
+  world.reset();
+  return world;
 }
 
-/** Runs the loop closed: what a step decides is what the next one finds. */
-class World {
-  state: FieldState = new Map();
-  owned: Map<string, number>;
-  last: StepResult | undefined;
+describe('a healthy route', () => {
+  it('is dealt out evenly at first, because of churn', () => {
+    const world = new World();
+    world.tick();
+    const counts = [...world.owned.values()];
+    expect(world.total()).toBe(128);
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
+    expect(causes(world)).toEqual(new Set(['churn']));
+  });
 
-  constructor(
-    readonly ids: readonly string[],
-    owned?: readonly number[],
-  ) {
-    this.owned = new Map(ids.map((id, i) => [id, owned?.[i] ?? 0]));
-  }
+  it('is left alone', () => {
+    const world = warm();
+    const before = new Map(world.owned);
+    world.seconds(60);
+    expect(world.owned).toEqual(before);
+    expect(world.reasons).toEqual([]);
+    expect(world.route).toMatchObject({ regime: 'laminar', gear: 'twin', scaleHint: null });
+    expect(world.route.conductance).toBeCloseTo(1, 1);
+  });
 
-  tick(signals: (id: string, share: number) => Signals, times = 1): void {
-    for (let i = 0; i < times; i++) {
-      const backends = this.ids.map((id) => {
-        const mine = this.owned.get(id) ?? 0;
-        return { ...signals(id, mine / (slots / this.ids.length)), slots: mine };
-      });
-      const inputs = { dtMs, routes: [{ name: 'r', slots, backends }] };
-      this.last = step(this.state, inputs, knobs);
-      this.state = this.last.state;
-      this.owned = new Map(this.last.field[0]?.backends.map((one) => [one.id, one.slots]));
+  it.each([
+    ['lognormal, σ = 1', lognormal(4, 1)],
+    ['lognormal, σ = 1.5', lognormal(4, 1.5)],
+    ['Pareto, α = 1.5', pareto(3, 1.5)],
+  ])('is quiet under heavy tails: %s', (_, serviceMs) => {
+    for (const seed of [1, 2, 3]) {
+      const world = warm({ serviceMs, seed });
+      world.seconds(120);
+      expect(world.moved / 600 / world.slots).toBeLessThan(0.005);
+      expect(causes(world)).not.toContain('isolation');
     }
-  }
-
-  share(id: string): number {
-    return (this.owned.get(id) ?? 0) / (slots / this.ids.length);
-  }
-
-  total(): number {
-    return [...this.owned.values()].reduce((a, b) => a + b, 0);
-  }
-}
-
-const ids = ['a', 'b', 'c', 'd', 'e', 'f'];
-
-/** A load that is spread by slots: open connections follow share and service time (Little). */
-const loaded = (slowness: (id: string) => number) => (id: string, share: number) => ({
-  ...healthy(id),
-  openMean: 0.25 * share * slowness(id),
-  connects: Math.round(10 * share),
+  });
 });
 
-describe('the control law', () => {
-  it('deals a new route out evenly', () => {
-    const world = new World(ids);
-    world.tick(healthy);
-    expect([...world.owned.values()].sort()).toEqual([10, 10, 11, 11, 11, 11]);
-    expect(world.last?.reasons.map(({ kind }) => kind)).toEqual(ids.map(() => 'churn'));
+describe('a backend that refuses', () => {
+  it('is isolated in the tick that sees two failures in a row', () => {
+    const world = warm();
+    world.behaviours.set('c', 'refusing');
+    world.tick();
+    expect(world.backend('c')).toMatchObject({ state: 'isolated', slots: 1 });
+    expect(world.backend('c').circuit).toMatchObject({ cause: 'errors', cooldownMs: 2000 });
+    expect(world.reasons).toContainEqual({
+      change: { of: 'slots', route: 'r', backend: 'c', from: 13, to: 1, because: 'c' },
+      cause: { kind: 'isolation', of: 'errors', cooldownMs: 2000 },
+    });
+    expect(world.route.regime).toBe('transition');
   });
 
-  it('isolates a backend that fails twice running, at once, down to its drip', () => {
-    const world = new World(ids);
-    world.tick(healthy, 5);
-    world.tick((id) =>
-      id === 'c' ? { ...healthy(id), failures: 2, consecutiveFailures: 2 } : healthy(id),
-    );
-    expect(world.owned.get('c')).toBe(1);
-    expect(world.last?.field[0]?.backends[2]?.state).toBe('isolated');
-    expect(world.last?.reasons.find(({ backend }) => backend === 'c')?.kind).toBe('isolation');
+  it('costs its first failures and a drip that doubles, boundedly', () => {
+    const world = warm();
+    world.behaviours.set('c', 'refusing');
+    world.tick();
+    world.reset();
+    world.seconds(30);
+    // After 2 s, and then every 4 s.
+    expect(world.lost).toBeLessThanOrEqual(8);
+    expect(world.lost).toBeGreaterThanOrEqual(5);
   });
 
-  it('keeps it at its drip while it fails, and gives it back within 10 s of its return', () => {
-    const world = new World(ids);
-    world.tick(healthy, 5);
-    const failing = (id: string) =>
-      id === 'c' ? { ...healthy(id), connects: 0, consecutiveFailures: 3 } : healthy(id);
-    world.tick(failing, 20);
-    expect(world.owned.get('c')).toBe(1);
-    world.tick(
-      loaded(() => 1),
-      50,
-    );
-    expect(world.share('c')).toBeGreaterThan(0.9);
-    expect(world.share('c')).toBeLessThan(1.5);
+  it('has 90 % of its fair share back within 10 s of its return, and never 1.5 times it', () => {
+    const world = warm();
+    world.behaviours.set('c', 'refusing');
+    world.seconds(20);
+    world.behaviours.set('c', 'healthy');
+    let most = 0;
+    for (let i = 0; i < 50; i++) {
+      world.tick();
+      most = Math.max(most, world.share('c'));
+    }
+    expect(world.share('c')).toBeGreaterThanOrEqual(0.9);
+    expect(most).toBeLessThan(1.5);
+    expect(causes(world)).toContain('recovery');
+  });
+});
+
+describe('a backend that turns 20 times slower', () => {
+  it('is isolated within 2 s, and nothing but a drip goes to it', () => {
+    const world = warm();
+    world.behaviours.set('c', { slower: 20 });
+    world.seconds(2);
+    expect(world.backend('c')).toMatchObject({ state: 'isolated', slots: 1 });
+    world.reset();
+    world.seconds(10);
+    expect((world.sent.get('c') ?? 0) / 2000).toBeLessThan(0.005);
   });
 
-  it('drains a backend ten times slower within 3 s, and gives it back within 10 s', () => {
-    const world = new World(ids);
-    world.tick(
-      loaded(() => 1),
-      10,
-    );
-    world.tick(
-      loaded((id) => (id === 'c' ? 10 : 1)),
-      15,
-    );
-    expect(world.share('c')).toBeLessThan(0.3);
-    world.tick(
-      loaded(() => 1),
-      50,
-    );
-    expect(world.share('c')).toBeGreaterThan(0.9);
+  it('loses slots by pressure when it is but three times slower', () => {
+    const world = warm();
+    world.behaviours.set('c', { slower: 3 });
+    world.seconds(10);
+    expect(world.share('c')).toBeLessThan(0.65);
+    expect(world.share('c')).toBeGreaterThan(0.2);
+    expect(causes(world)).toContain('latency');
+    expect(world.backend('c').circuit.kind).toBe('admitted');
   });
 
-  it('moves nothing when every backend is alike', () => {
-    const world = new World(ids);
-    world.tick(healthy);
-    const before = new Map(world.owned);
-    world.tick(
-      loaded(() => 1),
-      100,
-    );
-    expect(world.owned).toEqual(before);
+  it('keeps its share when all backends do: there is nowhere to go', () => {
+    const world = warm();
+    // Long enough for what is normal to be settled.
+    world.seconds(60);
+    for (const id of world.ids) world.behaviours.set(id, { slower: 20 });
+    world.seconds(20);
+    for (const id of world.ids) expect(world.share(id)).toBeGreaterThan(0.9);
+    expect(world.route.backends.every(({ state }) => state !== 'isolated')).toBe(true);
+    // The valve takes over: conductance is gone.
+    expect(world.route.valve).toMatchObject({ mode: 'soft', cause: { kind: 'conductance' } });
+    expect(world.route.scaleHint).toBe('conductance');
+  });
+});
+
+describe('a backend that accepts and never answers', () => {
+  it('is isolated for silence before any client has given up', () => {
+    const world = warm();
+    world.behaviours.set('c', 'hung');
+    world.seconds(0.6);
+    expect(world.backend('c').circuit).toMatchObject({ kind: 'isolated', cause: 'silence' });
+    expect(world.lost).toBe(0);
+    world.seconds(2.4);
+    world.reset();
+    world.seconds(20);
+    expect(world.sent.get('c') ?? 0).toBeLessThanOrEqual(6);
   });
 
-  it('isolates nobody when most of a route fails: that is systemic', () => {
-    const world = new World(ids);
-    world.tick(healthy, 5);
-    world.tick(
-      (id) => ({ ...healthy(id), failures: 5, consecutiveFailures: id < 'e' ? 5 : 0 }),
-      40,
-    );
+  it('is not called silent where nobody ever answers: the protocol is so', () => {
+    const world = new World();
+    for (const id of world.ids) world.behaviours.set(id, 'hung');
+    world.tick(4);
+    expect(causes(world)).toEqual(new Set(['churn']));
+  });
+});
+
+describe('most of a route', () => {
+  it('failing together is systemic: nobody is isolated, the valve takes over', () => {
+    const world = warm();
+    for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) world.behaviours.set(id, 'refusing');
+    world.seconds(2);
+    expect(world.route).toMatchObject({ systemic: true, regime: 'crisis', gear: 'single' });
+    expect(world.route.backends.some(({ state }) => state === 'isolated')).toBe(false);
     const counts = [...world.owned.values()];
     expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(2);
-    const states = world.last?.field[0]?.backends.map(({ state }) => state);
-    expect(states).not.toContain('isolated');
+    expect(world.route.valve.mode).toBe('soft');
+    expect(causes(world)).toContain('systemic');
   });
 
-  it('gives a monopoly every slot, whatever it does', () => {
-    const world = new World(['only']);
-    world.tick((id) => ({ ...healthy(id), failures: 9, consecutiveFailures: 9 }), 5);
-    expect(world.owned.get('only')).toBe(slots);
+  it('coming back is served as before, once the debt is repaid and calm has lasted', () => {
+    const world = warm({ knobs: { recoverMs: 5000 } });
+    for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) world.behaviours.set(id, 'refusing');
+    world.seconds(5);
+    for (const id of world.ids) world.behaviours.set(id, 'healthy');
+    world.seconds(10);
+    for (const id of world.ids) expect(world.share(id)).toBeGreaterThan(0.9);
+    world.seconds(10);
+    expect(world.route).toMatchObject({ regime: 'laminar', valve: { mode: 'normal' } });
   });
 
-  it('takes over what a predecessor left and moves it only by viscosity', () => {
-    const world = new World(['a', 'b'], [56, 8]);
-    world.tick(healthy);
-    expect(world.owned.get('a')).toBe(53);
+  it('is at most half: the fifth of ten is isolated, the sixth makes it systemic', () => {
+    const world = warm();
+    for (const id of ['a', 'b', 'c', 'd', 'e']) world.behaviours.set(id, 'refusing');
+    world.seconds(1);
+    expect(world.route.backends.filter(({ state }) => state === 'isolated')).toHaveLength(5);
+    expect(world.route.systemic).toBe(false);
+  });
+});
+
+describe('a route of one backend, or of none', () => {
+  it('keeps every slot with its monopoly, whatever it does, and asks for another', () => {
+    const world = warm({ ids: ['only'] });
+    world.behaviours.set('only', 'refusing');
+    world.seconds(3);
+    expect(world.owned.get('only')).toBe(64);
+    expect(world.route.scaleHint).toBe('monopoly');
   });
 
-  it('lets a newcomer in step by step', () => {
-    const world = new World(['a', 'b', 'c', 'd'], [22, 21, 21, 0]);
-    world.tick(loaded(() => 1));
-    expect(world.owned.get('d')).toBeLessThanOrEqual(1);
-    world.tick(
-      loaded(() => 1),
-      40,
-    );
-    expect(world.share('d')).toBeGreaterThan(0.85);
+  it('has nothing to say without backends, but that one is wanted', () => {
+    const { field, reasons } = step(freshState, inputsOf([routeOf([], { slots: 0 })]), knobs);
+    expect(field.routes[0]).toMatchObject({ backends: [], scaleHint: 'empty', regime: 'laminar' });
+    expect(reasons).toEqual([]);
+  });
+});
+
+describe('topology', () => {
+  it('what a predecessor left is taken over and moved only by viscosity', () => {
+    const backends = [idle('a', 56), idle('b', 8)];
+    const { field } = step(freshState, inputsOf([routeOf(backends)]), knobs);
+    expect(field.routes[0]?.backends.map(({ slots }) => slots)).toEqual([53, 11]);
   });
 
-  it('treats a missing signal as missing: it moves nothing', () => {
-    const world = new World(ids);
-    world.tick(healthy);
+  it('a newcomer is let in step by step', () => {
+    const backends = [idle('a', 22), idle('b', 21), idle('c', 21), idle('d', 0)];
+    const { field } = step(freshState, inputsOf([routeOf(backends)]), knobs);
+    expect(field.routes[0]?.backends.map(({ slots }) => slots)).toEqual([21, 21, 21, 1]);
+  });
+});
+
+describe('a missing signal', () => {
+  it('says nothing for or against a backend: no signal at all moves nothing', () => {
+    const world = warm();
     const before = new Map(world.owned);
-    const blind = (id: string) => ({
-      ...healthy(id),
-      openMean: null,
-      connectLatencyUs: null,
-      connects: 0,
-    });
-    world.tick(blind, 50);
-    expect(world.owned).toEqual(before);
-  });
-
-  it('does nothing for a route without backends', () => {
-    const result = step(
-      new Map(),
-      { dtMs, routes: [{ name: 'r', slots: 0, backends: [] }] },
-      knobs,
-    );
-    expect(result.field).toEqual([{ name: 'r', slots: 0, backends: [] }]);
-  });
-});
-
-const signal = fc.record({
-  openMean: fc.option(fc.double({ min: 0, max: 1e6, noNaN: true })),
-  connectLatencyUs: fc.option(fc.double({ min: 0, max: 1e9, noNaN: true })),
-  connects: fc.nat(10_000),
-  failures: fc.nat(100),
-  consecutiveFailures: fc.nat(5),
-});
-const ticks = fc.array(fc.array(signal, { minLength: 7, maxLength: 7 }), {
-  minLength: 1,
-  maxLength: 25,
-});
-
-describe('the control law, for any signals', () => {
-  it('keeps Σ slots, moves no more than viscosity allows, and never yields NaN', () => {
-    fc.assert(
-      fc.property(ticks, fc.integer({ min: 1, max: 7 }), (history, count) => {
-        const world = new World(ids.concat('g').slice(0, count));
-        world.tick(healthy);
-        const most = Math.max(1, Math.floor((slots / count) * knobs.viscosity));
-        for (const tick of history) {
-          const before = new Map(world.owned);
-          world.tick((id) => ({ id, ...(tick[ids.concat('g').indexOf(id)] ?? healthy(id)) }));
-          expect(world.total()).toBe(slots);
-          const backends = world.last?.field[0]?.backends ?? [];
-          const isolating = backends.some(({ state }) => state === 'isolated');
-          for (const { id, slots: owned, pressure } of backends) {
-            expect(Number.isInteger(owned) && owned >= 0).toBe(true);
-            expect(Number.isFinite(pressure.total)).toBe(true);
-            if (!isolating)
-              expect(Math.abs(owned - (before.get(id) ?? 0))).toBeLessThanOrEqual(most);
-          }
-        }
-      }),
-    );
-  });
-
-  it('does not care in which order backends are listed', () => {
-    fc.assert(
-      fc.property(ticks, (history) => {
-        const forward = new World(ids);
-        const backward = new World([...ids].reverse());
-        for (const world of [forward, backward]) {
-          world.tick(healthy);
-          for (const tick of history) {
-            world.tick((id) => ({ id, ...(tick[ids.indexOf(id)] ?? healthy(id)) }));
-          }
-        }
-        for (const id of ids) expect(backward.owned.get(id)).toBe(forward.owned.get(id));
-      }),
-    );
-  });
-
-  it('gives the same bits for the same inputs', () => {
-    fc.assert(
-      fc.property(ticks, (history) => {
-        const run = () => {
-          const world = new World(ids);
-          for (const tick of history)
-            world.tick((id) => ({ id, ...(tick[ids.indexOf(id)] ?? healthy(id)) }));
-          return JSON.stringify([world.last?.field, [...world.owned]]);
-        };
-        expect(run()).toBe(run());
-      }),
-      { numRuns: 30 },
-    );
-  });
-
-  it('never lets the worse of two equal peers gain on the better', () => {
-    fc.assert(
-      fc.property(fc.double({ min: 1, max: 100, noNaN: true }), (slowness) => {
-        const world = new World(['a', 'b', 'c']);
-        world.tick(healthy);
-        world.tick(
-          loaded((id) => (id === 'b' ? slowness : 1)),
-          10,
-        );
-        expect(world.owned.get('b')).toBeLessThanOrEqual((world.owned.get('a') ?? 0) + 1);
-      }),
-    );
-  });
-});
-
-describe('under noise alone', () => {
-  it('moves at most half a percent of the slots a tick on average', () => {
-    // A small deterministic generator (mulberry32): the test must not flicker.
-    let seed = 7;
-    const random = () => {
-      seed = (seed + 0x6d2b79f5) | 0;
-      let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-      t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-      return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-    };
-    const world = new World(ids);
-    world.tick(healthy);
-    let moved = 0;
-    const runs = 1500;
-    for (let i = 0; i < runs; i++) {
-      const before = new Map(world.owned);
-      // The sum of ~10 exponential service times: the noise of a real tick.
-      world.tick((id, share) => {
-        const connects = Math.round(10 * share);
-        let busyMs = 0;
-        for (let c = 0; c < connects; c++) busyMs -= 5 * Math.log(1 - random());
-        return { ...healthy(id), connects, openMean: busyMs / dtMs };
-      });
-      for (const [id, owned] of world.owned) moved += Math.max(0, owned - (before.get(id) ?? 0));
+    const blind = world.ids.map((id) => ({
+      ...idle(id, before.get(id)),
+      firstByte: null,
+      waiting: null,
+    }));
+    let { state } = world;
+    for (let i = 0; i < 300; i++) {
+      const result = step(state, inputsOf([routeOf(blind, { slots: 128 })]), knobs);
+      state = result.state;
+      expect(result.reasons).toEqual([]);
     }
-    expect(moved / runs / slots).toBeLessThan(0.005);
+  });
+
+  it('without latency, errors still isolate and the queue still weighs', () => {
+    const world = warm({ measured: false });
+    expect(world.backend('a').pressure).toMatchObject({ latency: null, queue: 1 });
+    world.behaviours.set('c', { slower: 10 });
+    world.seconds(15);
+    expect(world.share('c')).toBeLessThan(0.6);
+    expect(causes(world)).toContain('queue');
+    world.behaviours.set('d', 'refusing');
+    world.tick();
+    expect(world.backend('d').state).toBe('isolated');
+  });
+
+  it('without latency, a probe that connects is a good one', () => {
+    const world = warm({ measured: false });
+    world.behaviours.set('c', 'refusing');
+    world.seconds(5);
+    world.behaviours.set('c', 'healthy');
+    world.seconds(10);
+    expect(world.share('c')).toBeGreaterThan(0.85);
+  });
+
+  it('an application’s word stands in for a latency that the kernel does not measure', () => {
+    const signals = (id: string, latencyP95Ms: number) => ({
+      ...idle(id, 16),
+      firstByte: null,
+      waiting: null,
+      connects: 10,
+      app: { latencyP95Ms, errorRate: null, queueDepth: null },
+    });
+    let state = freshState;
+    let field = step(state, inputsOf([routeOf([])]), knobs).field;
+    for (let i = 0; i < 200; i++) {
+      const slowest = i < 100 ? 4 : 12;
+      const backends = [signals('a', 4), signals('b', 4), signals('c', 4), signals('d', slowest)];
+      ({ state, field } = step(state, inputsOf([routeOf(backends)]), knobs));
+    }
+    const [a, , , d] = field.routes[0]?.backends ?? [];
+    expect(d?.pressure.total).toBeGreaterThan((a?.pressure.total ?? 0) * 1.3);
+    expect(d?.target).toBeLessThan(a?.target ?? 0);
+  });
+
+  it('a failure ratio that an application tells of weighs as one that the kernel saw', () => {
+    const signals = (id: string, errorRate: number | null) => ({
+      ...idle(id, 16),
+      connects: 10,
+      app: { latencyP95Ms: null, errorRate, queueDepth: null },
+    });
+    let state = freshState;
+    let field = step(state, inputsOf([routeOf([])]), knobs).field;
+    for (let i = 0; i < 20; i++) {
+      const backends = ['a', 'b', 'c', 'd'].map((id) => signals(id, id === 'd' ? 0.2 : null));
+      ({ state, field } = step(state, inputsOf([routeOf(backends)]), knobs));
+    }
+    expect(field.routes[0]?.backends[3]?.pressure.gate).toBe(knobs.errorGatePressure);
   });
 });

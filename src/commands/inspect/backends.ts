@@ -1,7 +1,9 @@
 import { Flags } from '@oclif/core';
 
+import { askAgent } from '../../lib/agent/report.js';
 import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
+import type { Column } from '../../lib/cli/table.js';
 import { selectRoutes } from '../../lib/dataplane/override.js';
 import type { Snapshot } from '../../lib/dataplane/snapshot.js';
 
@@ -37,7 +39,7 @@ interface Row {
   /** Measured requests without an answer yet, and their mean age. */
   readonly waiting: number;
   readonly waitingAgeMs: number | null;
-  /** Null: it lives in the agent, which this command does not need. */
+  /** As the agent judges it; null without an agent. */
   readonly pressure: number | null;
 }
 
@@ -45,9 +47,22 @@ interface Backends extends Answer {
   readonly backends: readonly Row[];
 }
 
+/** Three columns; the middle one, P95, is always shown. */
+function latencies(
+  what: string,
+  quantiles: (row: Row) => readonly (number | null)[],
+): Column<Row>[] {
+  return ['P50', 'P95', 'P99'].map((name, i) => ({
+    head: `${what} ${name} µs`,
+    align: 'right',
+    wide: i !== 1,
+    cell: (row) => quantiles(row)[i]?.toFixed(0) ?? null,
+  }));
+}
+
 export default class InspectBackends extends InspectCommand<typeof InspectBackends, Backends> {
   static override summary =
-    'Backends: state, slots, open connections, outcomes and connect latency.';
+    'Backends: state, slots, open connections, outcomes, latencies and pressure.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --route shop/cart:http -o wide',
@@ -58,8 +73,9 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
     backend: Flags.string({ summary: 'only this backend, by ip:port' }),
   };
 
-  protected view(snapshot: Snapshot): Backends {
+  protected async view(snapshot: Snapshot): Promise<Backends> {
     const { route, backend } = this.flags;
+    const pressures = await this.pressures();
     const routes = new Set(selectRoutes(snapshot.routes(), route).map(({ index }) => index));
     const backends = snapshot
       .backends()
@@ -100,14 +116,25 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
           ...{ answered, dropped, unanswered, retransmits },
           waiting: view.waiting,
           waitingAgeMs: view.waitingAgeMs,
-          pressure: null,
+          pressure: pressures.get(`${view.route} ${view.backend}`) ?? null,
         };
       });
     return { schemaVersion: 1, backends };
   }
 
+  /** By route and backend; empty when no agent answers. */
+  private async pressures(): Promise<Map<string, number>> {
+    const report = await askAgent(this.flags['pin-path']);
+    const pressures = new Map<string, number>();
+    for (const route of report?.routes ?? []) {
+      for (const { id, pressure } of route.backends) {
+        pressures.set(`${route.name} ${id}`, Math.round(pressure.total * 1000) / 1000);
+      }
+    }
+    return pressures;
+  }
+
   protected render({ backends }: Backends): string {
-    const micros = (value: number | null) => (value === null ? null : value.toFixed(0));
     return this.table(backends, [
       { head: 'ROUTE', cell: ({ route }) => route },
       { head: 'BACKEND', cell: ({ backend }) => backend },
@@ -117,25 +144,30 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
       { head: 'PICKS', align: 'right', cell: ({ picks }) => picks },
       { head: 'ESTABLISHED', align: 'right', cell: ({ established }) => established },
       { head: 'FAILED', align: 'right', cell: ({ failed }) => failed },
+      { head: 'WAITING', align: 'right', cell: ({ waiting }) => waiting },
       {
-        head: 'P50 µs',
+        head: 'AGE ms',
         align: 'right',
-        wide: true,
-        cell: ({ connectP50Us }) => micros(connectP50Us),
+        cell: ({ waitingAgeMs }) => waitingAgeMs?.toFixed(0) ?? null,
       },
-      { head: 'P95 µs', align: 'right', cell: ({ connectP95Us }) => micros(connectP95Us) },
-      {
-        head: 'P99 µs',
-        align: 'right',
-        wide: true,
-        cell: ({ connectP99Us }) => micros(connectP99Us),
-      },
+      ...latencies('FIRST BYTE', ({ firstByteP50Us, firstByteP95Us, firstByteP99Us }) => [
+        firstByteP50Us,
+        firstByteP95Us,
+        firstByteP99Us,
+      ]),
+      ...latencies('CONNECT', ({ connectP50Us, connectP95Us, connectP99Us }) => [
+        connectP50Us,
+        connectP95Us,
+        connectP99Us,
+      ]),
       { head: 'REFUSED', align: 'right', wide: true, cell: ({ refused }) => refused },
       { head: 'TIMED OUT', align: 'right', wide: true, cell: ({ timedOut }) => timedOut },
       { head: 'ABANDONED', align: 'right', wide: true, cell: ({ abandoned }) => abandoned },
       { head: 'RESET', align: 'right', wide: true, cell: ({ reset }) => reset },
       { head: 'CLOSED', align: 'right', wide: true, cell: ({ closed }) => closed },
-      { head: 'PRESSURE', align: 'right', cell: ({ pressure }) => pressure },
+      { head: 'DROPPED', align: 'right', wide: true, cell: ({ dropped }) => dropped },
+      { head: 'UNANSWERED', align: 'right', wide: true, cell: ({ unanswered }) => unanswered },
+      { head: 'PRESSURE', align: 'right', cell: ({ pressure }) => pressure?.toFixed(2) ?? null },
     ]);
   }
 }

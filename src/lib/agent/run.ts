@@ -38,17 +38,13 @@ export interface RunOptions {
 }
 
 function describe({ outcome, reasons }: Tick): string | undefined {
-  const words = reasons.map((reason) => describeReason(reason)).join('; ');
-  switch (outcome.kind) {
-    case 'followed':
-      return `epoch ${outcome.epoch} was set by another; its field is taken over`;
-    case 'late':
-      return 'a late tick was abandoned';
-    case 'projected':
-      return words === '' ? undefined : `epoch ${outcome.epoch}: ${words}`;
-    default:
-      return words === '' ? undefined : words;
+  if (outcome.kind === 'followed') {
+    return `epoch ${outcome.epoch} was set by another; its field is taken over`;
   }
+  if (outcome.kind === 'late') return 'a late tick was abandoned';
+  if (reasons.length === 0) return undefined;
+  const words = reasons.map((reason) => describeReason(reason)).join('; ');
+  return outcome.kind === 'projected' ? `epoch ${outcome.epoch}: ${words}` : words;
 }
 
 /** A kernel without BTF cannot list its sockets: the counts are then trusted as they are. */
@@ -116,7 +112,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
           clock.retime(knobs.tickMs);
           senses.retune(knobs);
         }
-        (outcome.kind === 'broken' ? log.warn : log.info).call(log, describeReload(outcome));
+        log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
     const serve = (routes: Parameters<Agent['serve']>[0]) => {

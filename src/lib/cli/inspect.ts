@@ -26,7 +26,7 @@ export abstract class InspectCommand<
   Document extends Answer,
 > extends NityCommand<T> {
   /** What the view says now. */
-  protected abstract view(snapshot: Snapshot, plane: Plane): Document;
+  protected abstract view(snapshot: Snapshot, plane: Plane): Document | Promise<Document>;
   protected abstract render(document: Document): string;
 
   private get inspectFlags(): InspectFlags {
@@ -45,9 +45,8 @@ export abstract class InspectCommand<
       do {
         // The table that the kernel decides by: the held one when the agent is stale.
         const table = readField(plane).activeTable === 'A' ? 0 : 1;
-        this.answer(this.view(new Snapshot(plane, table), plane), (document) =>
-          this.render(document),
-        );
+        const document = await this.view(new Snapshot(plane, table), plane);
+        this.answer(document, (shown) => this.render(shown));
         if (watch) await sleep(everyMs);
       } while (watch);
     } finally {

@@ -105,9 +105,11 @@ export function pressures(
     const node = nodeTerm(observed.signals.stalls);
     const errors = errorTerm(observed, knobs);
     const gate = gateOf(observed, knobs);
+    // By Little's law the queue speaks for the latency where that is not measured at all.
+    const stand = latency === null && observed.signals.firstByte === null ? queue : latency;
     const load =
       knobs.weightQueue * (queue ?? 1) +
-      knobs.weightLatency * (latency ?? 1) +
+      knobs.weightLatency * (stand ?? 1) +
       knobs.weightPath * (path ?? 1) +
       knobs.weightNode * (node ?? 0);
     const total = load * (1 + knobs.weightErrors * (errors ?? 0)) + gate;

@@ -22,8 +22,8 @@ import type {
 } from './types.js';
 import { freshValve, gravest, stepValve, type Demand } from './valve.js';
 
-/** Twice the pressure of a peer like the others is called degraded. */
-const degradedAt = 2;
+/** So many times the pressure of a backend like its peers is called degraded. */
+const degradedAt = 1.5;
 
 export const freshRoute: RouteMemory = {
   backends: new Map(),

@@ -1,0 +1,180 @@
+// An explanation for a person: the terms, what was done with them, and what would
+// have to happen for the next change.
+import type { ExplainedRoute, Report } from '../agent/report.js';
+import { describeCause, describeReason, milliseconds, percent } from '../agent/words.js';
+import type { BackendField } from '../field/types.js';
+import { palette } from './colour.js';
+import { renderTable, type TableOptions } from './table.js';
+
+type Knobs = Report['knobs'];
+
+const knob = (knobs: Knobs, name: string) => knobs[name] ?? NaN;
+
+const term = (value: number | null) => (value === null ? null : value.toFixed(2));
+
+function backendTable(route: ExplainedRoute, options: TableOptions): string {
+  return renderTable(
+    route.backends,
+    [
+      { head: 'BACKEND', cell: ({ id }) => id },
+      {
+        head: 'STATE',
+        cell: ({ state, circuit }) => (circuit.kind === 'returning' ? 'returning' : state),
+      },
+      { head: 'SLOTS', align: 'right', cell: ({ slots }) => slots },
+      { head: 'TARGET', align: 'right', cell: ({ target }) => target },
+      { head: 'WEIGHT', align: 'right', cell: ({ weight }) => percent(weight) },
+      { head: 'PRESSURE', align: 'right', cell: ({ pressure }) => pressure.total.toFixed(2) },
+      { head: 'LATENCY', align: 'right', cell: ({ pressure }) => term(pressure.latency) },
+      { head: 'QUEUE', align: 'right', cell: ({ pressure }) => term(pressure.queue) },
+      { head: 'ERRORS', align: 'right', cell: ({ pressure }) => term(pressure.errors) },
+      { head: 'GATE', align: 'right', cell: ({ pressure }) => pressure.gate },
+      { head: 'PATH', align: 'right', cell: ({ pressure }) => term(pressure.path) },
+      { head: 'NODE', align: 'right', cell: ({ pressure }) => term(pressure.node) },
+      {
+        head: 'TYPICAL',
+        align: 'right',
+        wide: true,
+        cell: ({ firstByteUs }) => (firstByteUs === null ? null : milliseconds(firstByteUs / 1000)),
+      },
+      { head: 'ANSWERS', align: 'right', wide: true, cell: ({ answers }) => answers.toFixed(0) },
+      { head: 'EVIDENCE', align: 'right', wide: true, cell: ({ evidence }) => evidence.toFixed(1) },
+    ],
+    options,
+  );
+}
+
+/** The pressure at which a backend at rest would begin to lose slots. */
+function pressureToMove(
+  route: ExplainedRoute,
+  backend: BackendField,
+  epsilon: number,
+): number | null {
+  const wanted = (backend.slots - route.motion.startsAt) / route.slots;
+  if (wanted <= 0 || backend.weight <= 0 || backend.weight >= 1) return null;
+  // w' = x / (x + R) for x = 1/(P'+ε), with the others' R as it is.
+  const own = 1 / (backend.pressure.total + epsilon);
+  const others = own / backend.weight - own;
+  return (1 - wanted) / (wanted * others) - epsilon;
+}
+
+function slotLines({ motion, backends }: ExplainedRoute): string[] {
+  const { worst, startsAt, stopsAt, moving, limit, guard, skew } = motion;
+  const moved = backends.filter(({ slots, before }) => slots !== before).length;
+  const slots = (n: number) => `${Number.isInteger(n) ? n : n.toFixed(1)} slots`;
+  return [
+    moving
+      ? `Hysteresis: moving, ${moved} backends in this tick; the farthest is ${slots(worst)} off its target, and it stops within ${slots(stopsAt)}`
+      : `Hysteresis: at rest; the farthest is ${slots(worst)} off its target, and motion starts beyond ${slots(startsAt)}`,
+    `Viscosity: at most ${slots(limit)} a backend and tick`,
+    guard < 1
+      ? `Guard: holds the viscosity to ${percent(guard)} of its limit; skew ${percent(skew)}`
+      : `Guard: idle; skew ${percent(skew)}`,
+  ];
+}
+
+function valveLine({ valve, conductance }: ExplainedRoute): string {
+  const { mode, cause, budgetPerSecond, goodputPerSecond, debt } = valve;
+  const why = cause === null ? '' : ` (${describeCause(cause)})`;
+  const budget = budgetPerSecond === null ? '' : `, admits ${budgetPerSecond.toFixed(0)}/s`;
+  const owed = debt >= 1 ? `, debt ${debt.toFixed(0)} connects` : '';
+  const good = goodputPerSecond === null ? '' : `, goodput ${goodputPerSecond.toFixed(0)}/s`;
+  return `Valve: ${mode}${why}${budget}${good}${owed}, conductance ${conductance.toFixed(2)}`;
+}
+
+function nodeLines({ node }: Report): string[] {
+  const { exhaustion, stalledTicks, missing } = node;
+  const first =
+    exhaustion === null
+      ? 'Node: no resource can be read'
+      : `Node: ${exhaustion.resource} at ${percent(exhaustion.used / exhaustion.limit)} of its limit lasts ${milliseconds(exhaustion.ttfMs)}, stalled in ${stalledTicks} ticks of late`;
+  return [first, ...missing.map(({ sensor, why }) => `Missing: ${sensor}: ${why}`)];
+}
+
+/** One line a backend that is under way, and one for what is nearest among those at rest. */
+function nextLines(route: ExplainedRoute, knobs: Knobs): string[] {
+  const slower = knob(knobs, 'isolateSlower');
+  const lines = route.backends.flatMap(({ id, circuit }) => {
+    if (circuit.kind === 'isolated') {
+      const due = circuit.remainingMs > 0 ? `in ${milliseconds(circuit.remainingMs)}` : 'now';
+      const well =
+        route.referenceUs === null
+          ? 'succeeds'
+          : `is answered within ${milliseconds((route.referenceUs * slower) / 1000)}`;
+      return [
+        `${id}, isolated by ${circuit.cause}, returns when the probe that is due ${due} ${well}`,
+      ];
+    }
+    if (circuit.kind === 'returning') {
+      const all = knob(knobs, 'slowStartMs');
+      const share = all === 0 ? 1 : Math.min(1, circuit.forMs / all);
+      return [
+        `${id} is offered ${percent(share)} of its share, all of it in ${milliseconds(Math.max(0, all - circuit.forMs))}`,
+      ];
+    }
+    return [];
+  });
+  const limit = knob(knobs, 'isolateEvidence');
+  const suspicious = route.backends.filter(
+    ({ evidence, circuit }) => evidence > 0 && circuit.kind !== 'isolated',
+  );
+  for (const { id, evidence } of suspicious) {
+    lines.push(`${id} is isolated by latency at evidence ${limit}; it has ${evidence.toFixed(1)}`);
+  }
+  const [most] = [...route.backends]
+    .filter(({ circuit }) => circuit.kind === 'admitted')
+    .sort((a, b) => b.pressure.total - a.pressure.total);
+  if (most !== undefined && !route.motion.moving) {
+    const at = pressureToMove(route, most, knob(knobs, 'epsilon'));
+    if (at !== null) {
+      lines.push(
+        `${most.id} loses slots when its pressure rises from ${most.pressure.total.toFixed(2)} beyond ${Math.max(at, most.pressure.total).toFixed(2)}`,
+      );
+    }
+  }
+  const least = knob(knobs, 'conductanceMin');
+  if (route.valve.mode === 'normal') {
+    lines.push(
+      `the valve turns soft below conductance ${least}, or when a resource lasts less than ${milliseconds(knob(knobs, 'ttfSafeMs'))}`,
+    );
+  } else {
+    lines.push(
+      `the valve opens by one mode after ${milliseconds(knob(knobs, 'recoverMs'))} of calm; so far ${milliseconds(route.valve.calmMs)}`,
+    );
+  }
+  return lines;
+}
+
+function indented(lines: readonly string[]): string {
+  return lines.map((line) => `  ${line}`).join('\n');
+}
+
+export function renderExplanation(
+  report: Report,
+  route: ExplainedRoute,
+  options: TableOptions,
+): string {
+  const { bold } = palette('stdout');
+  const normal =
+    route.referenceUs === null
+      ? 'no answer was measured yet'
+      : `normal latency ${milliseconds(route.referenceUs / 1000)}`;
+  const changes = route.reasons.map(
+    (reason) => `${milliseconds(reason.agoMs).padStart(8)} ago  ${describeReason(reason)}`,
+  );
+  return [
+    `${bold(route.name)}: ${route.regime}, gear ${route.gear}, ${normal}${route.scaleHint === null ? '' : `, more replicas would help (${route.scaleHint})`}`,
+    `tick ${report.sequence}, ${milliseconds(report.agoMs)} ago, took ${milliseconds(report.tookMs)}, ${report.outcome}`,
+    '',
+    backendTable(route, options),
+    '',
+    bold('What was done'),
+    indented([...slotLines(route), valveLine(route), ...nodeLines(report)]),
+    '',
+    bold('Last changes'),
+    indented(changes.length === 0 ? ['none since the agent started'] : changes),
+    '',
+    bold('What would change next'),
+    indented(nextLines(route, report.knobs)),
+  ].join('\n');
+}

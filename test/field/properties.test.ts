@@ -1,0 +1,249 @@
+// The control law for any signals and in the long run: what must hold whatever
+// the backends do.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { defaultKnobs as knobs } from '../../src/lib/config/knobs.js';
+import { freshState, step } from '../../src/lib/field/step.js';
+import type { BackendSignals, FieldState, StepResult } from '../../src/lib/field/types.js';
+import { idle, inputsOf, lognormal, routeOf, seeded, World, type Behaviour } from './world.js';
+
+const ids = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
+const slots = 64;
+
+const stall = fc.double({ min: 0, max: 1, noNaN: true });
+const reading = fc.oneof(
+  fc.record({ kind: fc.constant('read' as const), value: fc.record({ some: stall, full: stall }) }),
+  fc.record({ kind: fc.constant('missing' as const), why: fc.constant('no such file') }),
+);
+const signals = fc.record({
+  picks: fc.nat(10_000),
+  connects: fc.nat(10_000),
+  failures: fc.nat(10_000),
+  consecutiveFailures: fc.nat(5),
+  openMean: fc.option(fc.double({ min: 0, max: 1e6, noNaN: true })),
+  connectUs: fc.option(fc.double({ min: 0, max: 1e9, noNaN: true })),
+  retransmits: fc.nat(100),
+  firstByte: fc.option(
+    fc.array(
+      fc.record({ us: fc.double({ min: 32, max: 1e10, noNaN: true }), count: fc.nat(1000) }),
+      {
+        maxLength: 5,
+      },
+    ),
+  ),
+  waiting: fc.option(
+    fc.record({
+      count: fc.nat(100),
+      ageMs: fc.double({ min: 0, max: 1e9, noNaN: true }),
+      answeredSince: fc.boolean(),
+    }),
+  ),
+  stalls: fc.option(fc.record({ cpu: reading, memory: reading, io: reading })),
+  app: fc.option(
+    fc.record({
+      latencyP95Ms: fc.option(fc.double({ min: 0, max: 3.6e6, noNaN: true })),
+      errorRate: fc.option(stall),
+      queueDepth: fc.option(fc.double({ min: 0, max: 1e6, noNaN: true })),
+    }),
+  ),
+});
+const tick = fc.record({
+  dtMs: fc.double({ min: 1, max: 60_000, noNaN: true }),
+  refused: fc.nat(10_000),
+  backends: fc.array(signals, { minLength: 7, maxLength: 7 }),
+});
+const history = fc.array(tick, { minLength: 1, maxLength: 25 });
+
+interface Run {
+  readonly states: FieldState[];
+  readonly results: StepResult[];
+}
+
+/** Runs the law closed over the slots: what it decides is what it finds. */
+function run(
+  ticks: readonly (typeof history extends fc.Arbitrary<infer T> ? T : never)[number][],
+  order: readonly string[],
+): Run {
+  let state = freshState;
+  let owned = new Map(order.map((id) => [id, 0]));
+  const made: Run = { states: [], results: [] };
+  for (const { dtMs, refused, backends } of ticks) {
+    const route = routeOf(
+      order.map((id): BackendSignals => ({
+        ...idle(id, owned.get(id)),
+        ...backends[ids.indexOf(id)],
+      })),
+      { slots, refused },
+    );
+    const result = step(state, inputsOf([route], { dtMs }), knobs);
+    ({ state } = result);
+    owned = new Map(result.field.routes[0]?.backends.map((one) => [one.id, one.slots]));
+    made.states.push(state);
+    made.results.push(result);
+  }
+  return made;
+}
+
+/** Every number that can be reached from `value`. */
+function numbers(value: unknown): number[] {
+  if (typeof value === 'number') return [value];
+  if (value instanceof Map) return [...value.values()].flatMap(numbers);
+  if (value !== null && typeof value === 'object') return Object.values(value).flatMap(numbers);
+  return [];
+}
+
+describe('the control law, for any signals', () => {
+  it('keeps Σ slots, gives each backend one at least, and yields no NaN and no infinity', () => {
+    fc.assert(
+      fc.property(history, fc.integer({ min: 1, max: 7 }), (ticks, count) => {
+        const { states, results } = run(ticks, ids.slice(0, count));
+        for (const { field } of results) {
+          const backends = field.routes[0]?.backends ?? [];
+          expect(backends.reduce((sum, one) => sum + one.slots, 0)).toBe(slots);
+          for (const one of backends) {
+            expect(Number.isInteger(one.slots) && one.slots >= 1).toBe(true);
+          }
+          expect(numbers(field).every(Number.isFinite)).toBe(true);
+        }
+        expect(numbers(states.at(-1)).every(Number.isFinite)).toBe(true);
+      }),
+    );
+  });
+
+  it('moves no more than viscosity allows, except for isolation', () => {
+    fc.assert(
+      fc.property(history, (ticks) => {
+        for (const { field } of run(ticks, ids).results.slice(1)) {
+          const route = field.routes[0];
+          if (route?.backends.some(({ state }) => state === 'isolated') === true) continue;
+          for (const { slots: now, before } of route?.backends ?? []) {
+            expect(Math.abs(now - before)).toBeLessThanOrEqual(route?.motion.limit ?? 0);
+          }
+        }
+      }),
+    );
+  });
+
+  it('isolates at most half of a route, so somebody is always admissible', () => {
+    fc.assert(
+      fc.property(history, fc.integer({ min: 1, max: 7 }), (ticks, count) => {
+        for (const { field } of run(ticks, ids.slice(0, count)).results) {
+          const out = field.routes[0]?.backends.filter(({ state }) => state === 'isolated') ?? [];
+          expect(out.length * 2).toBeLessThanOrEqual(count);
+        }
+      }),
+    );
+  });
+
+  it('does not care in which order backends are listed', () => {
+    fc.assert(
+      fc.property(history, (ticks) => {
+        const forward = run(ticks, ids).results.at(-1)?.field.routes[0];
+        const backward = run(ticks, [...ids].reverse()).results.at(-1)?.field.routes[0];
+        for (const { id, slots: owned } of forward?.backends ?? []) {
+          expect(backward?.backends.find((one) => one.id === id)?.slots).toBe(owned);
+        }
+      }),
+    );
+  });
+
+  it('gives the same bits for the same inputs', () => {
+    fc.assert(
+      fc.property(history, (ticks) => {
+        expect(run(ticks, ids)).toEqual(run(ticks, ids));
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('explains each change of slots, of admission and of regime, once', () => {
+    fc.assert(
+      fc.property(history, (ticks) => {
+        let regime = 'laminar';
+        let mode = 'normal';
+        for (const { field, reasons } of run(ticks, ids).results) {
+          const route = field.routes[0];
+          const moved = route?.backends.filter(({ slots: now, before }) => now !== before) ?? [];
+          const told = reasons.flatMap(({ change }) => (change.of === 'slots' ? [change] : []));
+          expect(told.map(({ backend, from, to }) => [backend, from, to])).toEqual(
+            moved.map(({ id, before, slots: now }) => [id, before, now]),
+          );
+          const count = (of: string) => reasons.filter(({ change }) => change.of === of).length;
+          expect(count('regime')).toBe(route?.regime === regime ? 0 : 1);
+          expect(count('admission')).toBe(route?.valve.mode === mode ? 0 : 1);
+          regime = route?.regime ?? regime;
+          mode = route?.valve.mode ?? mode;
+        }
+      }),
+    );
+  });
+
+  it('never lets the worse of two equal peers gain on the better', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 1, max: 100, noNaN: true }), (slower) => {
+        const world = new World({ ids: ['a', 'b', 'c'] });
+        world.seconds(6);
+        world.behaviours.set('b', { slower });
+        for (let i = 0; i < 25; i++) {
+          world.tick();
+          expect(world.owned.get('b')).toBeLessThanOrEqual((world.owned.get('a') ?? 0) + 1);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe('the control law, in the long run', () => {
+  const behaviours: readonly Behaviour[] = [
+    'healthy',
+    'refusing',
+    'hung',
+    { slower: 1.5 },
+    { slower: 5 },
+    { slower: 30 },
+  ];
+
+  it('comes to fair shares within 10 s of the end of any faults', () => {
+    for (let seed = 1; seed <= 12; seed++) {
+      const random = seeded(seed);
+      const world = new World({ seed, serviceMs: lognormal(4, 0.5) });
+      world.seconds(5);
+      for (let fault = 0; fault < 6; fault++) {
+        for (const id of world.ids) {
+          const chosen = behaviours[Math.floor(random() * behaviours.length)];
+          world.behaviours.set(id, random() < 0.3 && chosen !== undefined ? chosen : 'healthy');
+        }
+        world.seconds(4 + random() * 4);
+      }
+      for (const id of world.ids) world.behaviours.set(id, 'healthy');
+      world.seconds(10);
+      for (const id of world.ids) {
+        expect(world.share(id), `seed ${seed}, backend ${id}`).toBeGreaterThan(0.75);
+        expect(world.share(id), `seed ${seed}, backend ${id}`).toBeLessThan(1.35);
+      }
+      expect(world.route.backends.every(({ state }) => state === 'healthy')).toBe(true);
+    }
+  });
+
+  it('reverses no backend more than once a minute under noise alone', () => {
+    for (let seed = 1; seed <= 4; seed++) {
+      const world = new World({ seed, serviceMs: lognormal(4, 1) });
+      world.seconds(10);
+      const direction = new Map<string, number>();
+      const reversals = new Map<string, number>();
+      for (let i = 0; i < 1500; i++) {
+        world.tick();
+        for (const { id, slots: now, before } of world.route.backends) {
+          const sign = Math.sign(now - before);
+          if (sign === 0) continue;
+          if (direction.get(id) === -sign) reversals.set(id, (reversals.get(id) ?? 0) + 1);
+          direction.set(id, sign);
+        }
+      }
+      // Five minutes.
+      expect(Math.max(0, ...reversals.values())).toBeLessThanOrEqual(5);
+    }
+  });
+});
