@@ -16,7 +16,7 @@ import { paired, series, type Series } from './statistics.js';
 const decider = 'nity_connect4';
 type Name = (typeof programNames)[number];
 
-function running(dataplane: Dataplane, name: Name): BpfProgram {
+export function running(dataplane: Dataplane, name: Name): BpfProgram {
   const link = BpfLink.open(linkPin(dataplane.pinPath, name));
   try {
     return BpfProgram.byId(link.info().programId);
@@ -25,7 +25,7 @@ function running(dataplane: Dataplane, name: Name): BpfProgram {
   }
 }
 
-function meanNs(before: ProgramInfo, after: ProgramInfo): number {
+export function meanNs(before: ProgramInfo, after: ProgramInfo): number {
   return Number(after.runTimeNs - before.runTimeNs) / Number(after.runCount - before.runCount);
 }
 

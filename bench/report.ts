@@ -22,17 +22,20 @@ interface Target {
   readonly met: (median: number) => boolean;
 }
 
-const atMost = (most: number): Target => ({ text: `≤ ${most}`, met: (value) => value <= most });
-const atLeast = (least: number): Target => ({
+export const atMost = (most: number): Target => ({
+  text: `≤ ${most}`,
+  met: (value) => value <= most,
+});
+export const atLeast = (least: number): Target => ({
   text: `≥ ${least.toFixed(2)}`,
   met: (value) => value >= least,
 });
 
-type Row = readonly string[];
+export type Row = readonly string[];
 
-const head: Row = ['', 'median', 'quartiles', 'p99', 'rounds', 'target', 'met'];
+export const head: Row = ['', 'median', 'quartiles', 'p99', 'rounds', 'target', 'met'];
 
-function row(what: string, figures: Series, digits: number, target?: Target): Row {
+export function row(what: string, figures: Series, digits: number, target?: Target): Row {
   const { median, lowerQuartile, upperQuartile, p99, rounds } = figures;
   const text = (value: number) => value.toFixed(digits);
   return [
@@ -47,7 +50,7 @@ function row(what: string, figures: Series, digits: number, target?: Target): Ro
 }
 
 /** Markdown, padded so that it also reads as plain text. */
-function table(rows: readonly Row[]): string {
+export function table(rows: readonly Row[]): string {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((cells) => cells[i]?.length ?? 0)));
   const line = (cells: Row) =>
     `| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths?.[i] ?? 0) : cell.padStart(widths?.[i] ?? 0))).join(' | ')} |`;

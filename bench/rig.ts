@@ -3,8 +3,8 @@
 // measurement wants them. Everything made is undone by close().
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, rmdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 import { makeKnobs } from '../src/lib/config/knobs.js';
 import type { RouteEntry } from '../src/lib/dataplane/book.js';
 import { cgroupRoot } from '../src/lib/dataplane/cgroup.js';
+import type { LatencySource } from '../src/lib/dataplane/initialise.js';
 import { load, type LoadReport } from '../src/lib/dataplane/loader.js';
 import { unload } from '../src/lib/dataplane/unload.js';
 import { BpfMap, RingBuffer } from '../src/lib/dataplane/native.js';
@@ -24,9 +25,10 @@ const run = promisify(execFile);
 const build = fileURLToPath(new URL('../bpf/build/', import.meta.url));
 const source = fileURLToPath(new URL('.', import.meta.url));
 const connectLoad = join(build, 'connect-load');
+export const exchangeLoad = join(build, 'exchange-load');
 export const emptyObject = join(build, 'empty.bpf.o');
 
-const port = 18080;
+export const port = 18080;
 /** All served by one listener, so that what differs between two dials is the way there. */
 export const backends = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'];
 export const directAddress = '127.0.0.1';
@@ -45,7 +47,9 @@ const kernelNat = `table ip nity_bench {
 }`;
 
 export function compile(): void {
-  execFileSync('cc', ['-O2', '-Wall', '-o', connectLoad, join(source, 'connect-load.c')]);
+  for (const load of [connectLoad, exchangeLoad]) {
+    execFileSync('cc', ['-O2', '-Wall', '-o', load, join(source, `${basename(load)}.c`)]);
+  }
   const triplet = execFileSync('cc', ['-dumpmachine'], { encoding: 'utf8' }).trim();
   const flags = ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', `-I/usr/include/${triplet}`];
   execFileSync('clang', [...flags, '-c', join(source, 'empty.bpf.c'), '-o', emptyObject]);
@@ -149,11 +153,16 @@ export class Rig {
   }
 
   /** No heartbeat follows the first, so that nothing but the load runs: it lasts for the hour. */
-  dataplane(name: string, count: number, slotsPerRoute = 64): Dataplane {
+  dataplane(
+    name: string,
+    count: number,
+    slotsPerRoute = 64,
+    latency: LatencySource = 'first-byte',
+  ): Dataplane {
     const pinPath = join(this.pins, name);
     const cgroup = this.cgroup(name);
     const knobs = makeKnobs({ tau1Ms: 600_000, tau2Ms: 3_600_000 });
-    const report = load({ pinPath, cgroup, knobs });
+    const report = load({ pinPath, cgroup, knobs, latency });
     try {
       const dataplane = new Dataplane(pinPath, cgroup, report, count, slotsPerRoute);
       this.undo.push(() => {
@@ -167,14 +176,18 @@ export class Rig {
   }
 
   /** A listener in a network namespace of its own, which ends with it. */
-  async server(kind: 'plain' | 'nat'): Promise<ChildProcess> {
+  async server(
+    kind: 'plain' | 'nat',
+    binary = connectLoad,
+    cgroup?: string,
+  ): Promise<ChildProcess> {
     const rules = kind === 'nat' ? kernelNat : '';
     const script = 'ip link set lo up && { [ -z "$1" ] || nft "$1"; } && shift && exec "$@"';
     const child = spawn(
       'setpriv',
       ['--pdeathsig', 'KILL', 'unshare', '--net', 'sh', '-c', script, 'sh', rules]
         // Every address of the namespace: all four backends, and nobody else's.
-        .concat([connectLoad, 'serve', '0.0.0.0', String(port)]),
+        .concat([binary, 'serve', '0.0.0.0', String(port)]),
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );
     this.undo.push(() => end(child));
@@ -183,20 +196,30 @@ export class Rig {
       once(child, 'exit').then(() => ['']),
     ])) as [unknown];
     if (!String(said).includes('ready')) throw new Error(`the ${kind} server did not start`);
+    // Its listener is made already; what it accepts from now on belongs to the cgroup.
+    if (cgroup !== undefined) writeFileSync(join(cgroup, 'cgroup.procs'), String(child.pid));
     return child;
   }
 
-  /** Nanoseconds per connect, by a client that is in `cgroup` before it makes a socket. */
-  async dial({ server, cgroup, address, connects, spread = 1 }: Dial): Promise<number> {
+  /** What a client prints that is in `cgroup` before it makes a socket, beside `server`. */
+  async client(
+    server: ChildProcess,
+    cgroup: string,
+    command: readonly (string | number)[],
+  ): Promise<number> {
     const script = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"';
-    const client = [connectLoad, 'dial', address, port, connects, spread].map(String);
     const namespace = `--net=/proc/${server.pid ?? 0}/ns/net`;
     const { stdout } = await run(
       'sh',
-      ['-c', script, 'sh', cgroup, 'nsenter', namespace, ...client],
+      ['-c', script, 'sh', cgroup, 'nsenter', namespace, ...command.map(String)],
       { timeout: dialMsMax, killSignal: 'SIGKILL', signal: this.signal },
     );
     return Number(stdout);
+  }
+
+  /** Nanoseconds per connect. */
+  dial({ server, cgroup, address, connects, spread = 1 }: Dial): Promise<number> {
+    return this.client(server, cgroup, [connectLoad, 'dial', address, port, connects, spread]);
   }
 
   async close(): Promise<void> {

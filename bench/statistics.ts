@@ -10,10 +10,12 @@ export interface Series {
 }
 
 /** By linear interpolation between the two nearest ranks. */
-function quantile(sorted: readonly number[], q: number): number {
+export function quantile(sorted: readonly number[], q: number): number {
   const rank = (sorted.length - 1) * q;
   const below = sorted[Math.floor(rank)] ?? NaN;
   const above = sorted[Math.ceil(rank)] ?? NaN;
+  // Of two that never came to be, too.
+  if (below === above) return below;
   return below + (above - below) * (rank - Math.floor(rank));
 }
 

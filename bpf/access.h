@@ -8,7 +8,12 @@
 
 static __always_inline __u32 *owner_in(struct nity_slot_page *page, __u32 slot)
 {
-	return page ? &page->owner[slot % NITY_SLOTS_PER_PAGE] : 0;
+	if (!page)
+		return 0;
+	slot %= NITY_SLOTS_PER_PAGE;
+	/* Keeps the compiler from adding to a pointer that it has not compared with NULL yet. */
+	asm volatile("" : "+r"(slot));
+	return &page->owner[slot];
 }
 
 static __always_inline __u32 *nity_slot_at(__u32 table, __u32 slot)

@@ -219,7 +219,8 @@ struct nity_rt_control {
 	__u64 override_burst_ns;
 	/* A flow is measured when (a hash of the route's own count & mask) == 0. */
 	__u32 latency_mask;
-	__u32 zero;
+	/* Of a measured flow that is kept alive, so many exchanges after a measured one are not. */
+	__u32 latency_skip;
 	__u64 reserved[1];
 };
 
@@ -346,7 +347,9 @@ struct nity_flow {
 	__u64 ticket_ns;
 	/* TCP sequence number of its first byte. */
 	__u32 request_seq;
-	__u32 exchange;
+	__u16 exchange;
+	/* Exchanges that go by before one is measured again. */
+	__u16 skip;
 };
 
 /* One socket that holds a flow, as sockets.bpf.c lists it. source_port is in host order. */

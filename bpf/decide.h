@@ -218,44 +218,46 @@ static __always_inline int nity_isolated(const struct nity_pick *pick)
  * The twin: a second slot, deterministic in the turn, wins if its backend holds
  * fewer open connections for its slots (power of two choices, Mitzenmacher
  * 2001, weighted by slot share). Only a healthy one enters by this door: one
- * that fails fast looks idle. Neighbours on the ring differ, so a slot of the
- * same backend gives way to the next.
+ * that fails fast looks idle. Neighbours on the ring mostly differ, so a slot of
+ * the same backend gives way to its neighbour.
  */
 static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_field_state *field,
 				     __u32 route, __u32 table, __u64 range, __u64 turn,
 				     __u64 now_ns, int first_is_suspect)
 {
-	__u32 mask = nity_range_size(range) - 1;
-	__u32 place = (__u32)(nity_mix(turn + 1) >> 32);
+	__u32 slot = nity_range_base(range) +
+		     ((__u32)(nity_mix(turn + 1) >> 32) & (nity_range_size(range) - 1));
 	struct nity_pick twin = *pick;
-	__u32 *owner = 0;
-	__u32 own, other;
+	enum nity_standing standing;
+	__u32 *owner, own, other;
+	int isolated;
 
-#pragma GCC unroll 2
-	for (int i = 0; i < 2; i++) {
-		twin.slot = nity_range_base(range) + ((place + i) & mask);
-		owner = nity_slot_at(table, twin.slot);
-		if (!owner || nity_read(*owner) != pick->index)
-			break;
+	/* Ranges are of whole pages, so the neighbour is the route's too. */
+	owner = nity_slot_at(table, slot);
+	if (owner && nity_read(*owner) == pick->index) {
+		slot ^= 1;
+		owner = nity_slot_at(table, slot);
 	}
 	if (!owner || nity_draw(&twin, nity_read(*owner), route) != NITY_COUNTERS)
 		return 0;
-	if (nity_isolated(&twin)) {
-		if (!nity_take(&twin, field, 1, now_ns))
+	isolated = nity_isolated(&twin);
+	standing = nity_standing(field, twin.live, isolated, now_ns);
+	if (isolated) {
+		if (standing != NITY_STANDING_PROBE_DUE ||
+		    !nity_claim_probe(field, twin.live, 1, now_ns))
 			return 0;
-		*pick = twin;
-		return 1;
+		twin.suspects_probed++;
+	} else {
+		if (twin.index == pick->index || twin.backend->state != NITY_BACKEND_HEALTHY ||
+		    standing != NITY_STANDING_CLEAR)
+			return 0;
+		own = pick->backend->slots[table & 1];
+		other = twin.backend->slots[table & 1];
+		if (!first_is_suspect && (__u64)nity_read(twin.live->open) * own >=
+						 (__u64)nity_read(pick->live->open) * other)
+			return 0;
 	}
-	if (twin.index == pick->index || twin.backend->state != NITY_BACKEND_HEALTHY)
-		return 0;
-	if (nity_standing(field, twin.live, 0, now_ns) != NITY_STANDING_CLEAR)
-		return 0;
-
-	own = pick->backend->slots[table & 1];
-	other = twin.backend->slots[table & 1];
-	if (!first_is_suspect &&
-	    (__u64)nity_read(twin.live->open) * own >= (__u64)nity_read(pick->live->open) * other)
-		return 0;
+	twin.slot = slot;
 	*pick = twin;
 	return 1;
 }

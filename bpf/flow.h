@@ -170,6 +170,7 @@ static __always_inline struct nity_flow *track(struct nity_dial *dial, const str
 	flow->slot = pick->slot;
 	flow->epoch = posture->epoch;
 	flow->request_ns = 0;
+	flow->skip = 0;
 	flow->exchange = measured ? NITY_EXCHANGE_NONE : NITY_EXCHANGE_UNMEASURED;
 	nity_observe_open(flow, pick->live, posture->now_ns);
 	return flow;

@@ -272,7 +272,13 @@ static __always_inline void sent(struct bpf_sock_ops *ctx, struct nity_flow *flo
 {
 	struct nity_ledger ledger;
 
-	if (flow->exchange == NITY_EXCHANGE_UNMEASURED || !ledger_of(&ledger, flow))
+	if (flow->exchange == NITY_EXCHANGE_UNMEASURED)
+		return;
+	if (flow->skip && !flow->request_ns) {
+		flow->skip--;
+		return;
+	}
+	if (!ledger_of(&ledger, flow))
 		return;
 	nity_observe_request(flow, ledger.live, ctx->snd_nxt, ctx->snd_una == ctx->snd_nxt,
 			     bpf_ktime_get_ns());
@@ -333,21 +339,23 @@ SEC("cgroup_skb/ingress")
 int nity_ingress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
+	struct nity_rt_control *control;
 	struct nity_ledger ledger;
 	struct nity_payload payload = { 0 };
 	struct nity_flow *flow;
 
 	if (!sk)
 		return NITY_CONTINUE;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk)
-		return NITY_CONTINUE;
 	flow = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
 	if (!flow || !nity_read(flow->request_ns))
 		return NITY_CONTINUE;
-	if (payload_of(skb, &payload) && ledger_of(&ledger, flow))
-		nity_observe_answer(flow, ledger.live, ledger.counters, payload.ack, payload.first,
-				    bpf_ktime_get_ns());
+	if (!payload_of(skb, &payload) || !ledger_of(&ledger, flow))
+		return NITY_CONTINUE;
+	nity_observe_answer(flow, ledger.live, ledger.counters, payload.ack, payload.first,
+			    bpf_ktime_get_ns());
+	control = bpf_map_lookup_elem(&rt_control, &flow->route);
+	if (control && flow->exchange == NITY_EXCHANGE_LATER)
+		flow->skip = nity_read(control->latency_skip);
 	return NITY_CONTINUE;
 }
 

@@ -70,11 +70,6 @@ static inline int payload_of(const struct __sk_buff *skb, struct nity_payload *p
 	return 1;
 }
 
-static inline struct bpf_sock *bpf_sk_fullsock(struct bpf_sock *sk)
-{
-	return sk;
-}
-
 static inline __u64 bpf_get_netns_cookie(struct bpf_sock_addr *ctx)
 {
 	return model_socket(ctx->sk)->netns_cookie;

@@ -39,7 +39,7 @@ describe('the model', () => {
     source = new ModelSource(defaultKnobs);
     source.model.setNowNs(3600n * second);
     plane = source.plane();
-    agent = new Agent(plane, defaultKnobs, (change) => change());
+    agent = new Agent({ plane, knobs: defaultKnobs, exclusively: (change) => change() });
   });
 
   it('decides by the programs of the kernel, and shows the service as peer', () => {

@@ -26,14 +26,8 @@ describe('arithmetic', () => {
   });
 
   it('log2 and exp2 are these very bits on every machine', () => {
-    expect([
-      log2(3),
-      log2(10),
-      log2(1e-6),
-      exp2(0.5),
-      exp2(-3.3),
-      exp2(20.25),
-    ]).toMatchInlineSnapshot(`
+    expect([log2(3), log2(10), log2(1e-6), exp2(0.5), exp2(-3.3), exp2(20.25)])
+      .toMatchInlineSnapshot(`
       [
         1.5849625007146222,
         3.3219280948873613,

@@ -92,7 +92,7 @@ describe.skipIf(unavailable !== undefined)('one decision', () => {
     rig.serve([route]);
     const entry = rig.projector.book.routes.get(route.name);
     if (entry === undefined) throw new Error('not served');
-    rig.projector.setAdmission(entry, 'hard');
+    rig.projector.setAdmission(entry, 'hard', null);
     expect((await rig.dial(route)).answer).toBe('ECONNREFUSED');
     expect(rig.snapshot.counters()['refusedHard']).toBe(1n);
     expect(rig.snapshot.routes()[0]?.refused).toBe(1n);
@@ -124,7 +124,7 @@ describe.skipIf(unavailable !== undefined)('one decision', () => {
     rig.serve([route]);
     const entry = rig.projector.book.routes.get(route.name);
     if (entry === undefined) throw new Error('not served');
-    rig.projector.setAdmission(entry, 'hard');
+    rig.projector.setAdmission(entry, 'hard', null);
     writeOverride(rig.plane, entry.index, { mode: 'normal', expiresNs: inMs(rig, 60_000) });
     expect((await rig.dial(route)).answer).toBe('server-0');
     clearOverride(rig.plane, entry.index);

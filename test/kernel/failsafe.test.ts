@@ -110,7 +110,7 @@ describe.skipIf(unavailable !== undefined)('failsafe', () => {
     rig.serve([route]);
     const entry = rig.projector.book.routes.get(route.name);
     if (entry === undefined) throw new Error('not served');
-    rig.projector.setAdmission(entry, 'hard');
+    rig.projector.setAdmission(entry, 'hard', null);
     rig.projector.heartbeat();
     await sleep(holdMs + 50);
     expect((await rig.dial(route)).answer).toBe('ECONNREFUSED');

@@ -266,6 +266,19 @@ describe.skipIf(unavailable !== undefined)('first-byte latency', () => {
     expect(answered).toBeLessThan(90);
   });
 
+  it('passes over as many exchanges of a used connection as it is told to', async () => {
+    const route = await serve(answering((peer) => peer.write('answer')));
+    rig.plane.rtControl.write(rig.controlIndex(route), { latencySkip: 3 });
+    const socket = await dial(route);
+    for (let i = 0; i < 17; i++) {
+      socket.write('request');
+      await heard(socket);
+    }
+    // The first, and from then on one in four.
+    expect(backend().counters.answered).toBe(5n);
+    expect(backend().waiting).toBe(0);
+  });
+
   it('is switched off and on under running connections', async () => {
     const route = await serve(answering((peer) => peer.write('answer')));
     const switchTo = (latency: 'connect' | 'first-byte') =>

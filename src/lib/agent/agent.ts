@@ -9,11 +9,11 @@ import { Projector, type ProjectionOutcome } from '../dataplane/projector.js';
 import { assignRing } from '../field/ring.js';
 import { nothingSensed, type AppSummary, type NodeSignals } from '../field/signals.js';
 import { freshState, step } from '../field/step.js';
-import type { BackendField, Field, FieldState, RouteField } from '../field/types.js';
+import type { BackendField, Field, FieldState, RouteField, RouteSignals } from '../field/types.js';
 import type { Reason } from '../field/reasons.js';
 import type { RouteSet } from '../routes/route-set.js';
 import { KernelCounters, type Beside } from '../sensors/kernel-counters.js';
-import { latencyMask } from './sampling.js';
+import { sampling, type Rates, type Sampling } from './sampling.js';
 
 export interface Tick {
   readonly sequence: number;
@@ -58,7 +58,7 @@ export class Agent {
   private readonly senses: Senses;
   private readonly phase: number;
   private readonly counters: KernelCounters;
-  private readonly flowsPerSecond = new Map<string, number>();
+  private readonly rates = new Map<string, Rates>();
   private knobs: Knobs;
   private state: FieldState = freshState;
   private sequence = 0;
@@ -155,11 +155,7 @@ export class Agent {
       const route = field.routes[i];
       const signals = routes[i];
       if (route === undefined || signals === undefined) return;
-      this.sample(
-        entry,
-        signals.backends.reduce((sum, { picks }) => sum + picks, 0),
-        dtMs,
-      );
+      this.sample(entry, signals, dtMs);
       this.command(entry, route, rings[i] ?? entry.owners);
     });
     const regime = Regime[field.node.regime];
@@ -179,16 +175,31 @@ export class Agent {
     };
   }
 
-  /** Measures all flows of a quiet route, and a part of a busy one's. */
-  private sample(entry: RouteEntry, picks: number, dtMs: number): void {
-    const before = this.flowsPerSecond.get(entry.name) ?? 0;
-    const now = before + ((picks * 1000) / Math.max(1, dtMs) - before) / rateTicks;
-    this.flowsPerSecond.set(entry.name, now);
-    const mask = this.plane.rtControl.get(entry.index, 'latencyMask');
-    this.projector.setLatencyMask(
-      entry,
-      latencyMask(now, entry.backends.size, this.knobs.latencySamples, mask),
-    );
+  /** Measures everything on a quiet route, and a part of it on a busy one. */
+  private sample(entry: RouteEntry, { backends }: RouteSignals, dtMs: number): void {
+    let picks = 0;
+    let answers = 0;
+    for (const backend of backends) {
+      picks += backend.picks;
+      for (const { count } of backend.firstByte ?? []) answers += count;
+    }
+    const before = this.rates.get(entry.name) ?? { flowsPerSecond: 0, answersPerSecond: 0 };
+    const towards = (average: number, count: number) =>
+      average + ((count * 1000) / Math.max(1, dtMs) - average) / rateTicks;
+    const rates = {
+      flowsPerSecond: towards(before.flowsPerSecond, picks),
+      answersPerSecond: towards(before.answersPerSecond, answers),
+    };
+    this.rates.set(entry.name, rates);
+    const { rtControl } = this.plane;
+    const now: Sampling = {
+      mask: rtControl.get(entry.index, 'latencyMask'),
+      skip: rtControl.get(entry.index, 'latencySkip'),
+    };
+    const next = sampling(rates, backends.length, this.knobs.latencySamples, now);
+    if (next.mask !== now.mask || next.skip !== now.skip) {
+      this.projector.setSampling(entry, next.mask, next.skip);
+    }
   }
 
   /** Brings one route's field to where the kernel reads it; slots wait for the projection. */

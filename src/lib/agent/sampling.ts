@@ -1,22 +1,42 @@
-// Which part of a route's flows is measured: all of them while they are few, so
-// that nothing is missed, and a power-of-two part of them when they are many.
+// Which part of a route's traffic is measured: all of it while there is little, so
+// that nothing is missed, and a power-of-two part when there is much.
 
-const mostHalvings = 16;
+/** Of flows, one in mask + 1 is measured; of the exchanges of one, one in skip + 1. */
+export interface Sampling {
+  readonly mask: number;
+  readonly skip: number;
+}
 
-/**
- * The mask for `flowsPerSecond` over `backends`, so that about `wanted` flows a
- * second and backend are measured: 0 for all, 2^k - 1 for one in 2^k.
- */
-export function latencyMask(
-  flowsPerSecond: number,
+export interface Rates {
+  readonly flowsPerSecond: number;
+  /** Answers that were measured. */
+  readonly answersPerSecond: number;
+}
+
+const mostFlowHalvings = 16;
+/** A flow that hangs in an exchange that is passed over is not seen to: so not too many are. */
+const mostSkip = 63;
+
+/** The least 2^k - 1, up to `most`, that divides `rate` down to `enough`. */
+function part(rate: number, enough: number, before: number, most: number): number {
+  let mask = 0;
+  while (mask < most && rate / (mask + 1) > enough) mask = mask * 2 + 1;
+  // On the way down it waits for a clear case: a rate near the edge must not toggle it.
+  return mask < before && rate / ((before + 1) / 2) > enough / 2 ? before : mask;
+}
+
+/** The sampling for which about `wanted` flows and answers a second and backend are measured. */
+export function sampling(
+  { flowsPerSecond, answersPerSecond }: Rates,
   backends: number,
   wanted: number,
-  before: number,
-): number {
+  before: Sampling,
+): Sampling {
   const enough = wanted * Math.max(1, backends);
-  let halvings = 0;
-  while (halvings < mostHalvings && flowsPerSecond / 2 ** halvings > enough) halvings++;
-  const mask = 2 ** halvings - 1;
-  // On the way down it waits for a clear case: a rate near the edge must not toggle it.
-  return mask < before && flowsPerSecond / ((before + 1) / 2) > enough / 2 ? before : mask;
+  // What would be measured if nothing were passed over.
+  const exchanges = answersPerSecond * (before.skip + 1);
+  return {
+    mask: part(flowsPerSecond, enough, before.mask, 2 ** mostFlowHalvings - 1),
+    skip: part(exchanges, 2 * enough, before.skip, mostSkip),
+  };
 }

@@ -217,7 +217,8 @@ export const layouts = {
       requestNs: { kind: 'u64', offset: 48 },
       ticketNs: { kind: 'u64', offset: 56 },
       requestSeq: { kind: 'u32', offset: 64 },
-      exchange: { kind: 'u32', offset: 68 },
+      exchange: { kind: 'u16', offset: 68 },
+      skip: { kind: 'u16', offset: 70 },
     },
   },
   routeKey: {
@@ -249,7 +250,7 @@ export const layouts = {
       overrideTokenNs: { kind: 'u64', offset: 96 },
       overrideBurstNs: { kind: 'u64', offset: 104 },
       latencyMask: { kind: 'u32', offset: 112 },
-      zero: { kind: 'u32', offset: 116 },
+      latencySkip: { kind: 'u32', offset: 116 },
       reserved: { kind: 'u64', offset: 120, count: 1 },
     },
   },

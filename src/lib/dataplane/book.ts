@@ -201,6 +201,7 @@ export const freshControl = {
   overrideTokenNs: 0n,
   overrideBurstNs: 0n,
   latencyMask: 0,
+  latencySkip: 0,
   tokenNs: 0n,
   burstNs: 0n,
   bucketNs: 0n,

@@ -278,11 +278,12 @@ export class Projector {
       rtControl.write(entry.index, { gear: Gear[gear] });
   }
 
-  /** One flow in mask + 1 is measured; a mask is one less than a power of two. */
-  setLatencyMask(entry: RouteEntry, latencyMask: number): void {
-    const { rtControl } = this.plane;
-    if (rtControl.get(entry.index, 'latencyMask') !== latencyMask)
-      rtControl.write(entry.index, { latencyMask });
+  /**
+   * One flow in mask + 1 is measured, and of its exchanges one in skip + 1; a mask
+   * is one less than a power of two.
+   */
+  setSampling(entry: RouteEntry, latencyMask: number, latencySkip: number): void {
+    this.plane.rtControl.write(entry.index, { latencyMask, latencySkip });
   }
 
   /**

@@ -4,6 +4,12 @@ declare const brand: unique symbol;
 /** "namespace/service:port", the port by name or number. */
 export type RouteName = string & { readonly [brand]: 'RouteName' };
 
+/**
+ * A cgroup below the root, as in /proc/PID/cgroup: absolute, and without `.`, `..`, an empty
+ * part or a control character, for it becomes part of a path that is opened.
+ */
+export const cgroupPath = /^(?:\/(?!\.{1,2}(?:\/|$))[^/\p{Cc}]+)+$/u;
+
 /** An IPv4 address as a dotted quad, and a TCP port. */
 export interface Endpoint {
   readonly address: string;

@@ -3,7 +3,7 @@
 import { isMap, LineCounter, parseDocument, type Document, type Node } from 'yaml';
 import { z } from 'zod';
 
-import { routeName, type Affinity, type Route, type RouteSet } from './route-set.js';
+import { cgroupPath, routeName, type Affinity, type Route, type RouteSet } from './route-set.js';
 
 export interface Problem {
   readonly file: string;
@@ -20,6 +20,8 @@ export type ServicesFile =
 /** The longest name that fits the kernel's map, less its closing zero. */
 const longestName = 159;
 const mostBackends = 1024;
+/** A path of files below it must still fit the kernel's PATH_MAX of 4,096 bytes. */
+const longestCgroup = 1_000;
 /** Kubernetes' own default of sessionAffinityConfig.clientIP.timeoutSeconds. */
 const defaultAffinitySeconds = 10_800;
 const mostAffinitySeconds = 86_400;
@@ -70,6 +72,11 @@ const serviceSchema = z
               [portNumber, z.record(z.string(), portNumber)],
               'expected a port from 1 to 65535, or a map from port name to number',
             ),
+            cgroup: z
+              .string('expected a path such as /kubepods/pod1')
+              .max(longestCgroup, `expected at most ${longestCgroup} characters`)
+              .regex(cgroupPath, "expected a path such as /kubepods/pod1, without '.' and '..'")
+              .optional(),
           })
           .strict(),
       )
@@ -181,7 +188,8 @@ function routesOf(service: Service, path: Path, meaning: Meaning): Route[] {
       if (backend.address === service.vip && number === port.port) {
         meaning.report(at, 'is the service itself');
       }
-      return [{ address: backend.address, port: number }];
+      const { address, cgroup } = backend;
+      return [cgroup === undefined ? { address, port: number } : { address, port: number, cgroup }];
     });
     return {
       name,
