@@ -13,7 +13,7 @@ import type { BackendField, Field, FieldState, RouteField, RouteSignals } from '
 import type { Reason } from '../field/reasons.js';
 import type { RouteSet } from '../routes/route-set.js';
 import { KernelCounters, type Beside } from '../sensors/kernel-counters.js';
-import { sampling, type Rates, type Sampling } from './sampling.js';
+import { sampling, type Rates } from './sampling.js';
 
 export interface Tick {
   readonly sequence: number;
@@ -191,11 +191,7 @@ export class Agent {
       answersPerSecond: towards(before.answersPerSecond, answers),
     };
     this.rates.set(entry.name, rates);
-    const { rtControl } = this.plane;
-    const now: Sampling = {
-      mask: rtControl.get(entry.index, 'latencyMask'),
-      skip: rtControl.get(entry.index, 'latencySkip'),
-    };
+    const now = this.projector.sampling(entry);
     const next = sampling(rates, backends.length, this.knobs.latencySamples, now);
     if (next.mask !== now.mask || next.skip !== now.skip) {
       this.projector.setSampling(entry, next.mask, next.skip);
@@ -204,17 +200,13 @@ export class Agent {
 
   /** Brings one route's field to where the kernel reads it; slots wait for the projection. */
   private command(entry: RouteEntry, route: RouteField, ring: Uint32Array): void {
-    const counts = new Map<number, number>();
+    let moved = ring !== entry.owners;
     for (const backend of route.backends) {
       const known = entry.backends.get(backend.id);
-      if (known === undefined) continue;
-      counts.set(known.index, backend.slots);
-      this.judge(known, backend);
+      if (known !== undefined) this.judge(known, backend);
+      moved ||= backend.slots !== backend.before;
     }
-    this.projector.setOwners(
-      entry,
-      ring.length === 0 ? ring : assignRing(ring, counts, this.phase),
-    );
+    if (moved) this.projector.setOwners(entry, this.dealt(entry, route, ring));
     this.projector.setGear(entry, route.gear);
     const { mode, budgetPerSecond, burst } = route.valve;
     this.projector.setAdmission(
@@ -222,6 +214,15 @@ export class Agent {
       mode,
       budgetPerSecond === null ? null : { ratePerSecond: budgetPerSecond, burst },
     );
+  }
+
+  private dealt(entry: RouteEntry, route: RouteField, ring: Uint32Array): Uint32Array {
+    const counts = new Map<number, number>();
+    for (const { id, slots } of route.backends) {
+      const known = entry.backends.get(id);
+      if (known !== undefined) counts.set(known.index, slots);
+    }
+    return ring.length === 0 ? ring : assignRing(ring, counts, this.phase);
   }
 
   /** The drip is set before the state that makes the kernel go by it. */

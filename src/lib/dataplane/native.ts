@@ -105,6 +105,11 @@ export interface RingBuffer {
   close(): void;
 }
 
+/** Keeps neither the process alive nor its descriptor's original from being closed. */
+interface PriorityPoll {
+  close(): void;
+}
+
 interface NativeLock {
   acquire(exclusive: boolean): boolean;
   release(): void;
@@ -150,6 +155,8 @@ interface Addon {
   readonly BpfLink: { open(pin: string): BpfLink };
   readonly BpfObject: new (path: string) => BpfObject;
   readonly RingBuffer: new (map: BpfMap) => RingBuffer;
+  /** Calls back when POLLPRI is set; with true, and for the last time, when there is nothing to poll. */
+  readonly PriorityPoll: new (fd: number, onReady: (gone: boolean) => void) => PriorityPoll;
   readonly Lock: new (path: string) => NativeLock;
   readonly Model: new (
     slots: number,
@@ -197,6 +204,7 @@ export const {
   BpfLink,
   BpfObject,
   RingBuffer,
+  PriorityPoll,
   Model,
   loadAcquire64,
   storeRelease64,

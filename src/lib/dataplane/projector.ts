@@ -42,6 +42,7 @@ export class Projector {
   /** Slots counted by owner; only the entries of the route at hand mean anything. */
   private readonly shares: Uint32Array;
   private readonly writeSlots;
+  private readonly read;
 
   constructor(
     private readonly plane: Plane,
@@ -49,6 +50,13 @@ export class Projector {
   ) {
     this.shares = new Uint32Array(plane.backends.length);
     this.writeSlots = plane.backends.writer('slots');
+    this.read = {
+      state: plane.backends.reader('state'),
+      mode: plane.rtControl.reader('admissionMode'),
+      gear: plane.rtControl.reader('gear'),
+      latencyMask: plane.rtControl.reader('latencyMask'),
+      latencySkip: plane.rtControl.reader('latencySkip'),
+    };
     this.epoch = plane.word('epoch');
     this.book = new Book(plane);
     this.book.adopt(tableOf(this.epoch));
@@ -240,20 +248,19 @@ export class Projector {
     entry.version++;
   }
 
-  /** A ring of the size this route needs now, with its present owners repeated over it. */
+  /** A ring of the size this route needs now, with its present owners repeated over it; not to be written to. */
   ring(entry: RouteEntry): Uint32Array {
     if (entry.backends.size === 0) return new Uint32Array(0);
     const size = Math.max(
       entry.owners.length,
       tableSize(entry.backends.size, this.options.slotsPerRoute),
     );
-    return entry.owners.length === size ? entry.owners.slice() : tileOwners(entry.owners, size);
+    return entry.owners.length === size ? entry.owners : tileOwners(entry.owners, size);
   }
 
   setBackendState(index: number, state: 'healthy' | 'degraded' | 'isolated'): void {
     const code = BackendState[state];
-    if (this.plane.backends.get(index, 'state') !== code)
-      this.plane.backends.write(index, { state: code });
+    if (this.read.state(index) !== code) this.plane.backends.write(index, { state: code });
   }
 
   /** Isolated backends are tried by one connection in `dripMs`, and by none before that. */
@@ -267,14 +274,14 @@ export class Projector {
   setAdmission(entry: RouteEntry, mode: keyof typeof AdmissionMode, budget: Budget | null): void {
     const { rtControl } = this.plane;
     if (budget !== null) rtControl.write(entry.index, budgetWords(budget));
-    if (rtControl.get(entry.index, 'admissionMode') !== AdmissionMode[mode])
+    if (this.read.mode(entry.index) !== AdmissionMode[mode])
       rtControl.write(entry.index, { admissionMode: AdmissionMode[mode] });
   }
 
   /** The gear of a route whose services leave the choice to the agent. */
   setGear(entry: RouteEntry, gear: 'single' | 'twin'): void {
     const { rtControl } = this.plane;
-    if (entry.gear === 'auto' && rtControl.get(entry.index, 'gear') !== Gear[gear])
+    if (entry.gear === 'auto' && this.read.gear(entry.index) !== Gear[gear])
       rtControl.write(entry.index, { gear: Gear[gear] });
   }
 
@@ -282,6 +289,10 @@ export class Projector {
    * One flow in mask + 1 is measured, and of its exchanges one in skip + 1; a mask
    * is one less than a power of two.
    */
+  sampling({ index }: RouteEntry): { readonly mask: number; readonly skip: number } {
+    return { mask: this.read.latencyMask(index), skip: this.read.latencySkip(index) };
+  }
+
   setSampling(entry: RouteEntry, latencyMask: number, latencySkip: number): void {
     this.plane.rtControl.write(entry.index, { latencyMask, latencySkip });
   }

@@ -225,15 +225,31 @@ export class StructArray<N extends StructName> {
    * A reader of one numeric field, for loops over many elements: 64-bit fields
    * come as doubles, exact up to 2^53 (104 days in nanoseconds; counts for ever).
    */
-  reader(field: FieldsOfKind<N, 'u32' | 'u64'>): (index: number) => number {
+  reader(field: FieldsOfKind<N, 'u16' | 'u32' | 'u64'>): (index: number) => number {
     const { kind, offset } = this.codec.place(field);
     const { words } = this;
+    if (kind === 'u16') {
+      const halves = new Uint16Array(this.buffer);
+      const width = this.codec.size / 2;
+      return (index) => halves[index * width + offset / 2] ?? 0;
+    }
     const stride = this.codec.size / 4;
     const word = offset / 4;
     if (kind === 'u32') return (index) => words[index * stride + word] ?? 0;
     return (index) => {
       const low = index * stride + word;
       return (words[low] ?? 0) + (words[low + 1] ?? 0) * 0x1_0000_0000;
+    };
+  }
+
+  /** The same for a 64-bit field that counts modulo 2^64 and may be below zero. */
+  signedReader(field: FieldsOfKind<N, 'u64'>): (index: number) => number {
+    const { words } = this;
+    const stride = this.codec.size / 4;
+    const word = this.codec.place(field).offset / 4;
+    return (index) => {
+      const low = index * stride + word;
+      return (words[low] ?? 0) + ((words[low + 1] ?? 0) | 0) * 0x1_0000_0000;
     };
   }
 

@@ -2,6 +2,8 @@
 import type { Knobs } from '../config/knobs.js';
 import { exp2 } from './arithmetic.js';
 import { typicalLog } from './memory.js';
+import type { Moved } from './motion.js';
+import type { Observation } from './observation.js';
 import { failureRatio } from './pressure.js';
 import type { Cause, Reason } from './reasons.js';
 import type {
@@ -17,7 +19,7 @@ import type {
 import type { Demand } from './valve.js';
 
 /** A backend as the step found it, with what it decided. */
-export interface Moved {
+interface Figures {
   readonly signals: BackendSignals;
   readonly memory: BackendMemory;
   readonly before: BackendMemory | undefined;
@@ -26,7 +28,7 @@ export interface Moved {
   readonly to: number;
 }
 
-export interface Circumstances {
+interface Circumstances {
   readonly route: string;
   readonly reference: Reference;
   readonly systemic: boolean;
@@ -39,7 +41,7 @@ export interface Circumstances {
 }
 
 /** What each term adds to a backend's pressure beyond a peer's. */
-function burdens({ pressure }: Moved, knobs: Knobs) {
+function burdens({ pressure }: Figures, knobs: Knobs) {
   return {
     errors: (pressure.errors ?? 0) * knobs.weightErrors * knobs.weightLatency + pressure.gate,
     latency: ((pressure.latency ?? 1) - 1) * knobs.weightLatency,
@@ -50,14 +52,14 @@ function burdens({ pressure }: Moved, knobs: Knobs) {
 /** Less than this is no trouble of one's own. */
 const slight = 0.05;
 
-function isTroubled(moved: Moved, knobs: Knobs): boolean {
+function isTroubled(moved: Figures, knobs: Knobs): boolean {
   if (moved.memory.circuit.kind !== 'admitted') return true;
   const { errors, latency, queue } = burdens(moved, knobs);
   return Math.max(errors, latency, queue) > slight;
 }
 
 /** The trouble of one backend: what weighs most in its pressure. */
-function trouble(moved: Moved, reference: Reference, knobs: Knobs): Cause {
+function trouble(moved: Figures, reference: Reference, knobs: Knobs): Cause {
   const { memory, before, pressure, signals } = moved;
   const { circuit } = memory;
   if (circuit.kind === 'isolated') {
@@ -82,19 +84,19 @@ function trouble(moved: Moved, reference: Reference, knobs: Knobs): Cause {
 }
 
 /** Who started it: of those with a trouble of their own, the one that moved farthest. */
-function protagonist(backends: readonly Moved[], knobs: Knobs): Moved | undefined {
-  const far = ({ from, to }: Moved) => Math.abs(to - from);
+function protagonist(backends: readonly Figures[], knobs: Knobs): Figures | undefined {
+  const far = ({ from, to }: Figures) => Math.abs(to - from);
   const movers = backends.filter((moved) => far(moved) > 0);
   const troubled = movers.filter((moved) => isTroubled(moved, knobs));
-  return (troubled.length > 0 ? troubled : movers).reduce<Moved | undefined>(
+  return (troubled.length > 0 ? troubled : movers).reduce<Figures | undefined>(
     (most, moved) => (most === undefined || far(moved) > far(most) ? moved : most),
     undefined,
   );
 }
 
 /** A reason for each backend whose slots changed. Who gains, gains by another's trouble. */
-export function slotReasons(
-  backends: readonly Moved[],
+function slotReasons(
+  backends: readonly Figures[],
   circumstances: Circumstances,
   knobs: Knobs,
 ): Reason[] {
@@ -127,22 +129,23 @@ export function slotReasons(
   });
 }
 
-/** What the route's states became in this tick. */
-export interface Became {
+/** What the step decided of a route. */
+export interface Outcome {
+  readonly observation: Observation;
+  readonly moved: Moved;
   readonly mode: AdmissionMode;
   readonly regime: Regime;
   readonly demand: Demand;
-  readonly moved: readonly Moved[];
 }
 
 /** Reasons for a change of the valve, of the regime, and of who holds the valve. */
-export function stateReasons(
+function stateReasons(
   route: RouteSignals,
   before: RouteMemory,
-  became: Became,
+  { mode, regime, demand }: Outcome,
+  figures: readonly Figures[],
   knobs: Knobs,
 ): Reason[] {
-  const { mode, regime, demand, moved } = became;
   const calm: Cause = { kind: 'recovery', forMs: before.valve.calmMs };
   const reasons: Reason[] = [];
   if (route.override !== before.overridden) {
@@ -160,25 +163,84 @@ export function stateReasons(
   if (regime !== before.regime) {
     reasons.push({
       change: { of: 'regime', route: route.name, from: before.regime, to: regime },
-      cause: demand.cause ?? sickest(moved, became, before.reference, knobs) ?? calm,
+      cause: demand.cause ?? sickest(figures, regime, before.reference, knobs) ?? calm,
     });
   }
   return reasons;
 }
 
+/** Backends that came or left; on a route's first tick, all of them. */
+function churn(route: RouteSignals, before: RouteMemory): number {
+  const came = route.backends.filter(({ id }) => !before.backends.has(id)).length;
+  return came + Math.max(0, before.backends.size - (route.backends.length - came));
+}
+
+/** Most ticks change nothing, and need no reason. */
+function isQuiet(
+  route: RouteSignals,
+  before: RouteMemory,
+  { moved, mode, regime }: Outcome,
+): boolean {
+  return (
+    mode === before.valve.mode &&
+    regime === before.regime &&
+    route.override === before.overridden &&
+    route.backends.every(({ slots }, i) => slots === moved.slots[i])
+  );
+}
+
+/** A reason for everything that changed on a route. */
+export function routeReasons(
+  route: RouteSignals,
+  before: RouteMemory,
+  outcome: Outcome,
+  knobs: Knobs,
+): readonly Reason[] {
+  if (isQuiet(route, before, outcome)) return [];
+  const { memories, pressures, reference, systemic, isolated } = outcome.observation;
+  const figures = route.backends.flatMap((signals, i): Figures[] => {
+    const [memory, pressure] = [memories[i], pressures[i]];
+    if (memory === undefined || pressure === undefined) return [];
+    const to = outcome.moved.slots[i] ?? 0;
+    return [
+      {
+        signals,
+        memory,
+        before: before.backends.get(signals.id),
+        pressure,
+        from: signals.slots,
+        to,
+      },
+    ];
+  });
+  const circumstances = {
+    route: route.name,
+    reference,
+    systemic,
+    isolated,
+    backends: route.backends.length,
+    churned: churn(route, before),
+    guardedSkew: outcome.moved.guardedSkew,
+  };
+  return [
+    ...slotReasons(figures, circumstances, knobs),
+    ...stateReasons(route, before, outcome, figures, knobs),
+  ];
+}
+
 /** The trouble of the backend under most pressure, for a regime that grew graver. */
 function sickest(
-  moved: readonly Moved[],
-  { regime }: Became,
+  figures: readonly Figures[],
+  regime: Regime,
   reference: Reference,
   knobs: Knobs,
 ): Cause | null {
   if (regime !== 'transition' && regime !== 'crisis') return null;
-  const worst = moved.reduce<Moved | undefined>((most, one) => {
-    if (most === undefined) return one;
-    const graver = (moved: Moved) =>
-      moved.memory.circuit.kind === 'isolated' ? Infinity : moved.pressure.total;
-    return graver(one) > graver(most) ? one : most;
-  }, undefined);
+  const gravity = ({ memory, pressure }: Figures) =>
+    memory.circuit.kind === 'isolated' ? Infinity : pressure.total;
+  const worst = figures.reduce<Figures | undefined>(
+    (most, one) => (most === undefined || gravity(one) > gravity(most) ? one : most),
+    undefined,
+  );
   return worst === undefined ? null : trouble(worst, reference, knobs);
 }

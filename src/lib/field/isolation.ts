@@ -10,6 +10,9 @@ export interface Verdict {
   readonly signals: BackendSignals;
   /** Normal latency in log2 of microseconds; null when nothing is known of it. */
   readonly normalLog: number | null;
+  /** Of slow answers, in octaves, and how much of it isolates in this regime. */
+  readonly evidence: number;
+  readonly isolateEvidence: number;
   /** An answer of this tick was slow; one was not. */
   readonly slow: boolean;
   readonly good: boolean;
@@ -38,7 +41,7 @@ function grounds(memory: BackendMemory, verdict: Verdict, knobs: Knobs): Isolati
   if (verdict.signals.consecutiveFailures >= knobs.isolateAfter) return 'errors';
   if (memory.failures >= fewest && failureRatio(memory) >= knobs.isolateErrors) return 'errors';
   if (isSilent(verdict, knobs)) return 'silence';
-  return memory.evidence >= knobs.isolateEvidence ? 'latency' : null;
+  return verdict.evidence >= verdict.isolateEvidence ? 'latency' : null;
 }
 
 function isolate(cause: IsolationCause, cooldownMs: number): Circuit {
@@ -90,6 +93,7 @@ export function judge(
   if (cause !== null) return isolate(cause, circuit.nextCooldownMs);
   // Good behaviour is credited at the pace of the clock, down to the first time.
   const nextCooldownMs = Math.max(knobs.isolationMs, circuit.nextCooldownMs - dtMs / 10);
+  if (circuit.kind === 'admitted' && nextCooldownMs === circuit.nextCooldownMs) return circuit;
   if (circuit.kind === 'returning' && circuit.forMs + dtMs < knobs.slowStartMs) {
     return { kind: 'returning', forMs: circuit.forMs + dtMs, nextCooldownMs };
   }

@@ -2,7 +2,7 @@
 // time, so an old failure is forgotten without new connects.
 import type { Knobs } from '../config/knobs.js';
 import { average, exp2, gain, log2 } from './arithmetic.js';
-import type { BackendMemory, BackendSignals, LatencySample } from './types.js';
+import type { BackendMemory, BackendSignals, Circuit, LatencySample } from './types.js';
 
 export function freshMemory(knobs: Knobs): BackendMemory {
   return {
@@ -20,12 +20,52 @@ export function freshMemory(knobs: Knobs): BackendMemory {
   };
 }
 
+/** The answers of one tick in log2 of microseconds, net of the path. */
+export interface Heard {
+  readonly logs: readonly number[];
+  readonly counts: readonly number[];
+  readonly count: number;
+  readonly logSum: number;
+  /** The path's round trip that was taken off. */
+  readonly pathUs: number | null;
+}
+
+const nothing: readonly number[] = [];
+
+/** A tick without an answer. */
+export const unheard: Heard = {
+  logs: nothing,
+  counts: nothing,
+  count: 0,
+  logSum: 0,
+  pathUs: null,
+};
+
 /**
- * log2 of an answer's time without the path's round trip, which is no fault of
- * the backend: a far zone is not a slow one. At least a sixteenth is its own.
+ * Takes the path's round trip off each answer, for it is no fault of the
+ * backend: a far zone is not a slow one. At least a sixteenth is its own.
  */
-export function netLog({ us }: LatencySample, pathUs: number | null): number {
-  return log2(Math.max(us - (pathUs ?? 0), us / 16));
+export function hear(
+  before: BackendMemory,
+  signals: BackendSignals,
+  dtMs: number,
+  knobs: Knobs,
+): Heard {
+  const pathUs = average(before.pathUs, signals.connectUs, gain(dtMs, knobs.latencyMs));
+  const samples = answersOf(signals);
+  if (samples.length === 0) return { logs: nothing, counts: nothing, count: 0, logSum: 0, pathUs };
+  const logs: number[] = [];
+  const counts: number[] = [];
+  let heard = 0;
+  let logSum = 0;
+  for (const { us, count } of samples) {
+    const log = log2(Math.max(us - (pathUs ?? 0), us / 16));
+    logs.push(log);
+    counts.push(count);
+    heard += count;
+    logSum += count * log;
+  }
+  return { logs, counts, count: heard, logSum, pathUs };
 }
 
 /** Typical latency in log2 of microseconds; null without evidence. */
@@ -45,40 +85,57 @@ function failuresOf({ failures, connects, app }: BackendSignals): number {
 }
 
 /** Answers of the tick; where the kernel measures none, the application's word stands for one. */
-export function answersOf({ firstByte, app }: BackendSignals): readonly LatencySample[] {
+function answersOf({ firstByte, app }: BackendSignals): readonly LatencySample[] {
   if (firstByte !== null) return firstByte;
   return app?.latencyP95Ms ? [{ us: app.latencyP95Ms * 1000, count: 1 }] : [];
 }
 
+/** What counts alone make of a memory; latency is judged against the peers, elsewhere. */
 export function remember(
   before: BackendMemory,
   signals: BackendSignals,
+  heard: Heard,
   dtMs: number,
   knobs: Knobs,
 ): BackendMemory {
   const alpha = gain(dtMs, knobs.latencyMs);
   const kept = 1 - alpha;
-  const pathUs = average(before.pathUs, signals.connectUs, alpha);
-  let answers = before.answers * kept;
-  let logSum = before.logSum * kept;
-  for (const sample of answersOf(signals)) {
-    answers += sample.count;
-    logSum += sample.count * netLog(sample, pathUs);
-  }
+  const slowly = gain(dtMs, knobs.referenceMs);
+  // Spelled out: a tick makes one of these for each backend, and a copy by spread is slow.
   return {
-    ...before,
     open: average(before.open, signals.app?.queueDepth ?? signals.openMean, alpha),
     connects: before.connects * kept + signals.connects,
     failures: before.failures * kept + failuresOf(signals),
     retransmits: before.retransmits * kept + signals.retransmits,
-    answers,
-    logSum,
-    pathUs,
-    pathReferenceUs: average(
-      before.pathReferenceUs,
-      signals.connectUs,
-      gain(dtMs, knobs.referenceMs),
-    ),
+    answers: before.answers * kept + heard.count,
+    logSum: before.logSum * kept + heard.logSum,
+    ownLog: before.ownLog,
+    pathUs: heard.pathUs,
+    pathReferenceUs: average(before.pathReferenceUs, signals.connectUs, slowly),
+    evidence: before.evidence,
+    circuit: before.circuit,
+  };
+}
+
+/** The memory with what the judgement made of it. */
+export function judged(
+  memory: BackendMemory,
+  evidence: number,
+  ownLog: number | null,
+  circuit: Circuit,
+): BackendMemory {
+  return {
+    open: memory.open,
+    connects: memory.connects,
+    failures: memory.failures,
+    retransmits: memory.retransmits,
+    answers: memory.answers,
+    logSum: memory.logSum,
+    ownLog,
+    pathUs: memory.pathUs,
+    pathReferenceUs: memory.pathReferenceUs,
+    evidence,
+    circuit,
   };
 }
 

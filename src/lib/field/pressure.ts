@@ -7,7 +7,7 @@ import { typicalLog } from './memory.js';
 import type { Stalls } from './signals.js';
 import type { BackendMemory, BackendSignals, Pressure, Reference } from './types.js';
 
-export interface Observed {
+interface Observed {
   readonly signals: BackendSignals;
   readonly memory: BackendMemory;
 }
@@ -92,13 +92,18 @@ export function normalPressure(knobs: Knobs): number {
  * signal is missing is neutral: it says nothing for or against.
  */
 export function pressures(
-  backends: readonly Observed[],
+  backends: readonly BackendSignals[],
+  memories: readonly BackendMemory[],
   reference: Reference,
   knobs: Knobs,
 ): Pressure[] {
-  const peers = backends.filter(({ memory }) => memory.circuit.kind !== 'isolated');
+  const all = memories.flatMap((memory, i): Observed[] => {
+    const signals = backends[i];
+    return signals === undefined ? [] : [{ signals, memory }];
+  });
+  const peers = all.filter(({ memory }) => memory.circuit.kind !== 'isolated');
   const queueReference = median(peers.map(openPerSlot).filter((value) => value !== null));
-  return backends.map((observed): Pressure => {
+  return all.map((observed): Pressure => {
     const queue = queueTerm(observed, queueReference, knobs);
     const latency = latencyTerm(observed, reference, knobs);
     const path = pathTerm(observed, knobs);

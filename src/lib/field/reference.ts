@@ -2,8 +2,8 @@
 // Latency is judged against these, never against an absolute figure.
 import type { Knobs } from '../config/knobs.js';
 import { average, clamp, gain, median } from './arithmetic.js';
-import { answersOf, netLog, typicalLog } from './memory.js';
-import type { BackendMemory, BackendSignals, Reference } from './types.js';
+import { typicalLog, unheard, type Heard } from './memory.js';
+import type { BackendMemory, Reference } from './types.js';
 
 export const noReference: Reference = { log: null, spread: 0, ticks: 0 };
 
@@ -11,47 +11,31 @@ export const noReference: Reference = { log: null, spread: 0, ticks: 0 };
 const nature = 2;
 /** What one answer can say at most, in octaves: a stray one must not isolate. */
 const most = 4;
-/** Half-life of evidence, when there are no new answers. */
+/** Time constant of evidence, when there are no new answers. */
 const evidenceMs = 5_000;
 
-interface TickLatency {
-  /** Mean log2 of the tick's answers of each backend; null where there was none. */
-  readonly means: readonly (number | null)[];
-  readonly median: number | null;
-  readonly variance: number | null;
+/** The median of the backends' means in this tick; null of fewer than three. */
+function tickMedian(heard: readonly Heard[]): number | null {
+  const means: number[] = [];
+  for (const { count, logSum } of heard) if (count > 0) means.push(logSum / count);
+  return means.length < 3 ? null : median(means);
 }
 
-function tickLatency(
-  signals: readonly BackendSignals[],
-  memories: readonly BackendMemory[],
-): TickLatency {
-  let count = 0;
+/** How far answers are from their own backend's typical one, squared; null without answers. */
+function tickVariance(heard: readonly Heard[], memories: readonly BackendMemory[]): number | null {
+  let answers = 0;
   let squares = 0;
-  const means = signals.map((backend, i) => {
-    const path = memories[i]?.pathUs ?? null;
-    const samples = answersOf(backend);
-    let own = 0;
-    let total = 0;
-    for (const sample of samples) {
-      own += sample.count;
-      total += sample.count * netLog(sample, path);
+  heard.forEach(({ logs, counts, count, logSum }, i) => {
+    const memory = memories[i];
+    if (count === 0 || memory === undefined) return;
+    const typical = typicalLog(memory) ?? logSum / count;
+    for (let k = 0; k < logs.length; k++) {
+      const away = (logs[k] ?? typical) - typical;
+      squares += (counts[k] ?? 0) * away * away;
     }
-    if (own === 0) return null;
-    const mean = total / own;
-    const typical = typicalLog(memories[i] as BackendMemory) ?? mean;
-    for (const sample of samples) {
-      const away = netLog(sample, path) - typical;
-      squares += sample.count * away * away;
-    }
-    count += own;
-    return mean;
+    answers += count;
   });
-  const known = means.filter((mean) => mean !== null);
-  return {
-    means,
-    median: known.length < 3 ? null : median(known),
-    variance: count === 0 ? null : squares / count,
-  };
+  return answers === 0 ? null : squares / answers;
 }
 
 /** Follows the route's typical backend: quickly at first, then over the reference time. */
@@ -92,12 +76,18 @@ export function normalLog(
   return Math.max(own, peers ?? own);
 }
 
-export interface Judged {
+export interface Latencies {
   readonly reference: Reference;
-  readonly memories: readonly BackendMemory[];
+  /** What the tick made of each backend. */
+  readonly backends: readonly LatencyVerdict[];
+}
+
+export interface LatencyVerdict {
+  readonly evidence: number;
+  readonly ownLog: number | null;
   /** Whether any of the tick's answers was slow, and whether any was not. */
-  readonly slow: readonly boolean[];
-  readonly good: readonly boolean[];
+  readonly slow: boolean;
+  readonly good: boolean;
 }
 
 /**
@@ -107,46 +97,43 @@ export interface Judged {
  */
 export function judgeLatency(
   before: Reference,
-  signals: readonly BackendSignals[],
+  heard: readonly Heard[],
   memories: readonly BackendMemory[],
   slowerOctaves: number,
   dtMs: number,
   knobs: Knobs,
-): Judged {
-  const tick = tickLatency(signals, memories);
-  const peers = memories.filter(({ circuit }) => circuit.kind !== 'isolated');
-  const typical = median(peers.map(typicalLog).filter((log) => log !== null));
-  const reference = follow(before, typical, tick.variance, dtMs, knobs);
+): Latencies {
+  const known: number[] = [];
+  for (const memory of memories) {
+    const log = memory.circuit.kind === 'isolated' ? null : typicalLog(memory);
+    if (log !== null) known.push(log);
+  }
+  const reference = follow(before, median(known), tickVariance(heard, memories), dtMs, knobs);
   const drift = tolerated(reference, knobs, slowerOctaves);
-  const slow: boolean[] = [];
-  const good: boolean[] = [];
-  const judged = memories.map((memory, i) => {
-    const normal = normalLog(memory, reference, tick.median);
-    let evidence = memory.evidence * (1 - gain(dtMs, evidenceMs));
+  const peers = tickMedian(heard);
+  const faded = 1 - gain(dtMs, evidenceMs);
+  const slowly = gain(dtMs, knobs.referenceMs);
+  const backends = memories.map((memory, i): LatencyVerdict => {
+    const { logs, counts, count, logSum } = heard[i] ?? unheard;
+    const normal = normalLog(memory, reference, peers);
+    if (normal === null || count === 0) {
+      const { evidence, ownLog } = memory;
+      return { evidence: evidence * faded, ownLog, slow: false, good: false };
+    }
+    let { evidence } = memory;
     let slowest = -Infinity;
     let quickest = Infinity;
-    const signal = signals[i];
-    if (normal !== null && signal !== undefined) {
-      evidence = memory.evidence;
-      for (const sample of answersOf(signal)) {
-        const away = netLog(sample, memory.pathUs) - normal;
-        slowest = Math.max(slowest, away);
-        quickest = Math.min(quickest, away);
-        evidence += sample.count * Math.min(most, away - drift);
-      }
-      if (slowest === -Infinity) evidence = memory.evidence * (1 - gain(dtMs, evidenceMs));
+    for (let k = 0; k < logs.length; k++) {
+      const away = (logs[k] ?? normal) - normal;
+      slowest = Math.max(slowest, away);
+      quickest = Math.min(quickest, away);
+      evidence += (counts[k] ?? 0) * Math.min(most, away - drift);
     }
-    slow.push(slowest > drift);
-    good.push(quickest <= drift);
-    const calm = memory.circuit.kind === 'admitted' && evidence <= 0;
-    return {
-      ...memory,
-      evidence: Math.max(0, evidence),
-      // Its own normal is learned in good times only.
-      ownLog: calm
-        ? average(memory.ownLog, tick.means[i] ?? null, gain(dtMs, knobs.referenceMs))
-        : memory.ownLog,
-    };
+    evidence = Math.max(0, evidence);
+    // Its own normal is learned in good times only.
+    const calm = memory.circuit.kind === 'admitted' && evidence === 0;
+    const ownLog = calm ? average(memory.ownLog, logSum / count, slowly) : memory.ownLog;
+    return { evidence, ownLog, slow: slowest > drift, good: quickest <= drift };
   });
-  return { reference, memories: judged, slow, good };
+  return { reference, backends };
 }

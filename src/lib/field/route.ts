@@ -1,21 +1,20 @@
 // One route's step: what its backends did becomes what they may have. Each part
 // of the law has a file of its own; this is the order in which they act.
 import type { Knobs } from '../config/knobs.js';
-import { exp2, log2, sum } from './arithmetic.js';
-import { slotReasons, stateReasons, type Moved } from './causes.js';
-import { guarded, skewOf } from './guard.js';
-import { isSystemic, judge, offered } from './isolation.js';
-import { forgetEvidence, freshMemory, remember, typicalUs } from './memory.js';
-import { normalPressure, pressures } from './pressure.js';
+import { exp2, sum } from './arithmetic.js';
+import { routeReasons } from './causes.js';
+import { freshMemory, typicalUs } from './memory.js';
+import { move, type Moved } from './motion.js';
+import { isOut, observe, type Observation } from './observation.js';
+import { normalPressure } from './pressure.js';
 import type { Reason } from './reasons.js';
-import { judgeLatency, noReference, normalLog } from './reference.js';
-import { regimeOf, strictness, type Strictness } from './regime.js';
-import { apportion, targets, viscous } from './slots.js';
+import { noReference } from './reference.js';
+import { regimeOf, strictness } from './regime.js';
 import type {
+  AdmissionMode,
   BackendField,
-  BackendMemory,
+  BackendState,
   Pressure,
-  Reference,
   RouteField,
   RouteMemory,
   RouteSignals,
@@ -37,127 +36,88 @@ export const freshRoute: RouteMemory = {
   overridden: null,
 };
 
-interface Observation {
-  readonly memories: readonly BackendMemory[];
-  readonly reference: Reference;
-  readonly pressures: readonly Pressure[];
-  readonly isolated: number;
-  readonly systemic: boolean;
-}
+const noPressure: Pressure = {
+  queue: null,
+  latency: null,
+  path: null,
+  node: null,
+  errors: null,
+  gate: 0,
+  total: 0,
+};
 
-/** Estimates, then latency against what is normal, then each circuit, then pressure. */
-function observe(
-  route: RouteSignals,
-  before: RouteMemory,
-  strict: Strictness,
-  dtMs: number,
-  knobs: Knobs,
-): Observation {
-  const remembered = route.backends.map((signals) =>
-    remember(before.backends.get(signals.id) ?? freshMemory(knobs), signals, dtMs, knobs),
-  );
-  const latency = judgeLatency(
-    before.reference,
-    route.backends,
-    remembered,
-    log2(knobs.isolateSlower),
-    dtMs,
-    knobs,
-  );
-  const asStrict = { ...knobs, isolateEvidence: knobs.isolateEvidence * strict.evidence };
-  const memories = latency.memories.map((memory, i) => {
-    const signals = route.backends[i];
-    if (signals === undefined) return memory;
-    const verdict = {
-      signals,
-      normalLog: normalLog(memory, latency.reference, null),
-      slow: latency.slow[i] === true,
-      good: latency.good[i] === true,
-    };
-    const circuit = judge(memory, verdict, dtMs, asStrict);
-    const turned = circuit.kind !== memory.circuit.kind && circuit.kind !== 'admitted';
-    return { ...(turned ? forgetEvidence(memory) : memory), circuit };
-  });
-  const isolated = memories.filter(({ circuit }) => circuit.kind === 'isolated').length;
-  const observed = route.backends.map((signals, i) => ({
-    signals,
-    memory: memories[i] ?? freshMemory(knobs),
-  }));
-  return {
-    memories,
-    reference: latency.reference,
-    pressures: pressures(observed, latency.reference, knobs),
-    isolated,
-    systemic: isSystemic(isolated, memories.length),
-  };
-}
-
-/** Names decide ties, so the order in which backends are listed cannot. */
-function tieOrder(route: RouteSignals): number[] {
-  const { backends } = route;
-  return backends
-    .map((_, i) => i)
-    .sort((a, b) => ((backends[a]?.id ?? '') < (backends[b]?.id ?? '') ? -1 : 1));
-}
-
-/** w_b = (1/(P_b+ε)) / Σ 1/(P_i+ε), of those who are in the game, as far as they are offered. */
-function weightsOf({ memories, pressures: all, systemic }: Observation, knobs: Knobs): number[] {
-  const raw = all.map(({ total }, i) => {
-    const circuit = memories[i]?.circuit;
-    if (systemic || circuit === undefined) return 1;
-    return offered(circuit, knobs) / (total + knobs.epsilon);
-  });
-  const total = sum(raw);
-  return raw.map((weight) => (total > 0 ? weight / total : 1 / raw.length));
-}
-
-function isOut({ systemic, memories }: Observation, i: number): boolean {
-  return !systemic && memories[i]?.circuit.kind === 'isolated';
-}
-
-/** What each backend owns to begin with: slots that nobody owns are dealt out by target. */
-function occupied(
-  route: RouteSignals,
-  target: readonly number[],
-  order: readonly number[],
-): number[] {
-  const current = route.backends.map(({ slots }) => slots);
-  const free = route.slots - sum(current);
-  const missing = target.map((count, i) => Math.max(0, count - (current[i] ?? 0)));
-  const dealt = apportion(missing, Math.max(0, free), order);
-  return current.map((count, i) => count + (dealt[i] ?? 0));
-}
-
-/** G = Σ s_b/(P_b+ε), relative to what it is when every pressure is normal. */
+/** G = Σ s_b/(P_b+ε), relative to what it is when every pressure is normal; 1 for no backend. */
 function conductanceOf(
   slots: readonly number[],
-  all: readonly Pressure[],
+  { pressures }: Observation,
   total: number,
   knobs: Knobs,
 ): number {
-  if (total === 0) return 0;
-  const g = sum(slots.map((count, i) => count / ((all[i]?.total ?? 0) + knobs.epsilon)));
+  if (slots.length === 0 || total === 0) return 1;
+  const g = sum(slots.map((count, i) => count / ((pressures[i]?.total ?? 0) + knobs.epsilon)));
   return (g / total) * (normalPressure(knobs) + knobs.epsilon);
 }
 
-function demands(
-  route: RouteSignals,
-  observation: Observation,
+/** The gravest of what the node, the route's peers and its conductance ask of the valve. */
+function demandOf(
+  { systemic, isolated, memories }: Observation,
   conductance: number,
   node: Demand,
   knobs: Knobs,
 ): Demand {
-  const { systemic, isolated } = observation;
   const all: Demand[] = [{ mode: 'normal', cause: null }, node];
   if (systemic) {
-    const backends = route.backends.length;
-    all.push({ mode: 'soft', cause: { kind: 'systemic', isolated, backends } });
+    all.push({ mode: 'soft', cause: { kind: 'systemic', isolated, backends: memories.length } });
   }
-  if (conductance < knobs.conductanceMin && route.backends.length > 0) {
+  if (conductance < knobs.conductanceMin) {
     const least = knobs.conductanceMin;
     all.push({ mode: 'soft', cause: { kind: 'conductance', conductance, least } });
   }
   return gravest(all);
+}
+
+function stateOf(observation: Observation, i: number, knobs: Knobs): BackendState {
+  if (isOut(observation, i)) return 'isolated';
+  const pressure = observation.pressures[i] ?? noPressure;
+  return pressure.total > degradedAt * normalPressure(knobs) ? 'degraded' : 'healthy';
+}
+
+function backendFields(
+  route: RouteSignals,
+  observation: Observation,
+  { slots, targets, weights }: Moved,
+  knobs: Knobs,
+): BackendField[] {
+  return route.backends.map((signals, i): BackendField => {
+    const memory = observation.memories[i] ?? freshMemory(knobs);
+    return {
+      id: signals.id,
+      slots: slots[i] ?? 0,
+      before: signals.slots,
+      target: targets[i] ?? 0,
+      weight: weights[i] ?? 0,
+      state: stateOf(observation, i, knobs),
+      pressure: observation.pressures[i] ?? noPressure,
+      circuit: memory.circuit,
+      evidence: memory.evidence,
+      firstByteUs: typicalUs(memory),
+      answers: memory.answers,
+    };
+  });
+}
+
+/** Only where no shift of slots can help is another replica asked for. */
+function scaleHint(
+  { systemic, memories }: Observation,
+  mode: AdmissionMode,
+  conductance: number,
+  knobs: Knobs,
+): RouteField['scaleHint'] {
+  if (memories.length === 0) return 'empty';
+  const stressed = mode !== 'normal' || conductance < knobs.conductanceMin * 2;
+  if (memories.length === 1 && (stressed || systemic)) return 'monopoly';
+  if (systemic) return 'systemic';
+  return conductance < knobs.conductanceMin ? 'conductance' : null;
 }
 
 export interface RouteStep {
@@ -176,100 +136,31 @@ export function stepRoute(
   const before = known ?? freshRoute;
   const strict = strictness[before.regime];
   const observation = observe(route, before, strict, dtMs, knobs);
-  const { memories, reference, systemic, isolated } = observation;
-  const order = tieOrder(route);
-  const count = route.backends.length;
-  const fair = route.slots / Math.max(1, count);
-
-  const weights = weightsOf(observation, knobs);
-  // An isolated backend keeps one slot, which the kernel meters by the drip.
-  const floors = route.backends.map((_, i) =>
-    isOut(observation, i) ? 1 : Math.max(1, Math.round(fair * knobs.floorShare)),
-  );
-  const target = targets(weights, floors, route.slots, order);
-  const current = occupied(route, target, order);
-
-  const skewNow = skewOf(current, weights, route.slots);
-  const freed = sum(current.map((n, i) => (isOut(observation, i) ? Math.max(0, n - 1) : 0)));
-  const guard = guarded(before.guard, before.skew, skewNow, before.moving && freed === 0, knobs);
-  const most = Math.max(1, Math.floor(fair * knobs.viscosity * strict.viscosity * guard.scale));
-  const startsAt = Math.max(1, fair * knobs.deadBand * strict.deadBand);
-  const stopsAt = Math.max(1, fair * knobs.settleBand);
-  const worst = current.reduce((w, n, i) => Math.max(w, Math.abs((target[i] ?? 0) - n)), 0);
-  const moving = worst > (before.moving ? stopsAt : startsAt);
-  // Isolation is exempt from viscosity, and so must be those who take over its slots.
-  const limits = current.map((_, i) => (freed > 0 || isOut(observation, i) ? route.slots : most));
-  const slots = moving || freed > 0 ? viscous(current, target, limits, order) : current;
-
-  const conductance = conductanceOf(slots, observation.pressures, route.slots, knobs);
-  const demand = demands(route, observation, conductance, node, knobs);
+  const moved = move(route, before, observation, strict, knobs);
+  const conductance = conductanceOf(moved.slots, observation, route.slots, knobs);
+  const demand = demandOf(observation, conductance, node, knobs);
   const valve = stepValve(before.valve, demand, route, dtMs, knobs);
-  const normal = normalPressure(knobs);
-  const backends = route.backends.map((signals, i): BackendField => {
-    const memory = memories[i] ?? freshMemory(knobs);
-    const pressure = observation.pressures[i] ?? emptyPressure;
-    return {
-      id: signals.id,
-      slots: slots[i] ?? 0,
-      before: signals.slots,
-      target: target[i] ?? 0,
-      weight: weights[i] ?? 0,
-      state: isOut(observation, i)
-        ? 'isolated'
-        : pressure.total > degradedAt * normal
-          ? 'degraded'
-          : 'healthy',
-      pressure,
-      circuit: memory.circuit,
-      evidence: memory.evidence,
-      firstByteUs: typicalUs(memory),
-      answers: memory.answers,
-    };
-  });
-  const regime = regimeOf(
-    before.regime,
-    {
-      systemic,
-      admission: valve.field.mode,
-      conductance: count === 0 ? 1 : conductance,
-      sick: backends.filter(({ state }) => state !== 'healthy').length,
-      returning: memories.filter(({ circuit }) => circuit.kind === 'returning').length,
-      debt: valve.memory.debt,
-    },
-    knobs,
-  );
-  const moved = route.backends.map((signals, i): Moved => ({
-    signals,
-    memory: memories[i] ?? freshMemory(knobs),
-    before: before.backends.get(signals.id),
-    pressure: observation.pressures[i] ?? emptyPressure,
-    from: signals.slots,
-    to: slots[i] ?? 0,
-  }));
-  const reasons = [
-    ...slotReasons(
-      moved,
-      {
-        route: route.name,
-        reference,
-        systemic,
-        isolated,
-        backends: count,
-        churned: churn(route, before),
-        guardedSkew: guard.tightened ? skewNow : null,
-      },
-      knobs,
-    ),
-    ...stateReasons(route, before, { mode: valve.field.mode, regime, demand, moved }, knobs),
-  ];
-  const skew = skewOf(slots, weights, route.slots);
+  const { mode } = valve.field;
+  const backends = backendFields(route, observation, moved, knobs);
+  const { memories, reference, systemic } = observation;
+  const count = (met: (i: number) => boolean) => backends.filter((_, i) => met(i)).length;
+  const health = {
+    systemic,
+    admission: mode,
+    conductance,
+    sick: count((i) => backends[i]?.state !== 'healthy'),
+    returning: count((i) => memories[i]?.circuit.kind === 'returning'),
+    debt: valve.memory.debt,
+  };
+  const regime = regimeOf(before.regime, health, knobs);
+  const { motion } = moved;
   return {
     memory: {
-      backends: new Map(route.backends.map(({ id }, i) => [id, memories[i] ?? freshMemory(knobs)])),
+      backends: new Map(backends.map(({ id }, i) => [id, memories[i] ?? freshMemory(knobs)])),
       reference,
-      moving,
-      guard: guard.scale,
-      skew,
+      moving: motion.moving,
+      guard: motion.guard,
+      skew: motion.skew,
       valve: valve.memory,
       regime,
       systemic,
@@ -284,41 +175,10 @@ export function stepRoute(
       systemic,
       conductance,
       referenceUs: reference.log === null ? null : exp2(reference.log),
-      motion: { worst, startsAt, stopsAt, moving, limit: most, guard: guard.scale, skew },
+      motion,
       valve: valve.field,
-      scaleHint: hint(route, observation, valve.field.mode, conductance, knobs),
+      scaleHint: scaleHint(observation, mode, conductance, knobs),
     },
-    reasons,
+    reasons: routeReasons(route, before, { observation, moved, mode, regime, demand }, knobs),
   };
-}
-
-const emptyPressure: Pressure = {
-  queue: null,
-  latency: null,
-  path: null,
-  node: null,
-  errors: null,
-  gate: 0,
-  total: 0,
-};
-
-/** Backends that came or left; on a route's first tick, all of them. */
-function churn(route: RouteSignals, before: RouteMemory): number {
-  const came = route.backends.filter(({ id }) => !before.backends.has(id)).length;
-  return came + Math.max(0, before.backends.size - (route.backends.length - came));
-}
-
-/** Only where no shift of slots can help is another replica asked for. */
-function hint(
-  { backends }: RouteSignals,
-  { systemic }: Observation,
-  mode: RouteField['valve']['mode'],
-  conductance: number,
-  knobs: Knobs,
-): RouteField['scaleHint'] {
-  if (backends.length === 0) return 'empty';
-  const stressed = mode !== 'normal' || conductance < knobs.conductanceMin * 2;
-  if (backends.length === 1 && (stressed || systemic)) return 'monopoly';
-  if (systemic) return 'systemic';
-  return conductance < knobs.conductanceMin ? 'conductance' : null;
 }

@@ -8,7 +8,6 @@ import { errnoOf } from '../errors.js';
 import type { Reading, Usage } from '../field/signals.js';
 import { cgroupPath } from '../routes/route-set.js';
 import { KeptFile, missing } from './kept-file.js';
-import type { PressureFiles } from './psi.js';
 
 export interface Hierarchies {
   /** Mount point of cgroup v2, or undefined. */
@@ -79,32 +78,22 @@ export function readHierarchies(root = '/'): Reading<Hierarchies> {
   try {
     return { kind: 'read', value: parseHierarchies(readFileSync(path, 'utf8')) };
   } catch (error) {
-    return missing(`${path} cannot be read (${errnoOf(error) ?? 'for no reason that is known'})`);
+    return missing(`${path} cannot be read (${errnoOf(error) ?? 'an error without a code'})`);
   }
 }
 
-/** Only cgroup v2 tells the stalls of a cgroup; on a hybrid host it does without any controller. */
-export function pressureFiles(
-  { unified, legacy }: Hierarchies,
-  cgroup: string,
-): Reading<PressureFiles> {
+/**
+ * The folder with cpu.pressure, memory.pressure and io.pressure. Only cgroup v2 has them;
+ * on a hybrid host it does so without having any controller.
+ */
+export function pressureFolder({ unified, legacy }: Hierarchies, cgroup: string): Reading<string> {
   if (!cgroupPath.test(cgroup)) return missing(`${cgroup} is not a path of a cgroup`);
-  if (unified === undefined) {
-    return missing(
-      legacy.memory !== undefined || legacy.pids !== undefined
-        ? 'only cgroup v1 is mounted, which does not tell the stalls of a cgroup'
-        : 'no cgroup v2 hierarchy is mounted',
-    );
-  }
-  const at = join(unified, cgroup);
-  return {
-    kind: 'read',
-    value: {
-      cpu: join(at, 'cpu.pressure'),
-      memory: join(at, 'memory.pressure'),
-      io: join(at, 'io.pressure'),
-    },
-  };
+  if (unified !== undefined) return { kind: 'read', value: join(unified, cgroup) };
+  return missing(
+    legacy.memory === undefined && legacy.pids === undefined
+      ? 'no cgroup v2 hierarchy is mounted'
+      : 'only cgroup v1 is mounted, which does not tell the stalls of a cgroup',
+  );
 }
 
 /** v1 has no word for "no limit" but the most that a counter holds (PAGE_COUNTER_MAX). */

@@ -37,7 +37,7 @@ export class KeptFile {
       return { kind: 'read', value: shared.toString('latin1', 0, length) };
     } catch (error) {
       this.close();
-      const reading = missing(this.describe(errnoOf(error)));
+      const reading = missing(this.describe(errnoOf(error) ?? 'an error without a code'));
       this.failed = { reading, retryAtMs: nowMs + retryMs };
       return reading;
     }
@@ -51,7 +51,7 @@ export class KeptFile {
     this.fd = undefined;
   }
 
-  private describe(code: string | undefined): string {
+  private describe(code: string): string {
     switch (code) {
       case 'ENOENT':
       case 'ENOTDIR':
@@ -67,7 +67,7 @@ export class KeptFile {
       case 'ENODEV':
         return `the cgroup of ${this.path} was removed`;
       default:
-        return `${this.path} cannot be read (${code ?? 'for no reason that is known'})`;
+        return `${this.path} cannot be read (${code})`;
     }
   }
 }

@@ -15,20 +15,6 @@ export interface Beside {
   app(route: string, backend: string): AppSummary | null;
 }
 
-interface Reading {
-  readonly atNs: bigint;
-  /** Integral of the open count over time, modulo 2^64 (contract.h, occupancy_ns). */
-  readonly occupancyNs: bigint;
-  readonly picks: number;
-  readonly established: number;
-  readonly failed: number;
-  readonly unserved: number;
-  readonly connectNs: number;
-  readonly retransmits: number;
-  readonly answered: number;
-  readonly firstByte: Uint32Array;
-}
-
 /** More open connections than one node can hold: the two words were read between two writes. */
 const mostOpen = 1e7;
 
@@ -38,15 +24,64 @@ const centresUs = Array.from(
   (_, bucket) => (latencyEdges(bucket) + latencyEdges(bucket + 1)) / 2000,
 );
 
+const nobodyWaits: Waiting = { count: 0, ageMs: 0, answeredSince: true };
 const noAnswers: readonly LatencySample[] = [];
 
+/** What was last read of each backend, by index: arrays, for a tick looks at every one of them. */
+class LastLook {
+  readonly seen: Uint8Array;
+  readonly atNs: Float64Array;
+  readonly occupancyNs: Float64Array;
+  readonly open: Float64Array;
+  readonly picks: Float64Array;
+  readonly established: Float64Array;
+  readonly failed: Float64Array;
+  readonly unserved: Float64Array;
+  readonly connectNs: Float64Array;
+  readonly retransmits: Float64Array;
+  readonly answered: Float64Array;
+  readonly firstByte: (Uint32Array | undefined)[] = [];
+
+  constructor(backends: number) {
+    this.seen = new Uint8Array(backends);
+    const column = () => new Float64Array(backends);
+    this.atNs = column();
+    this.occupancyNs = column();
+    this.open = column();
+    this.picks = column();
+    this.established = column();
+    this.failed = column();
+    this.unserved = column();
+    this.connectNs = column();
+    this.retransmits = column();
+    this.answered = column();
+  }
+
+  forget(index: number): void {
+    this.seen[index] = 0;
+    this.firstByte[index] = undefined;
+  }
+}
+
+/** What a counter grew by since the last look, which this one becomes; 0 on the first. */
+function since(column: Float64Array, index: number, now: number, known: boolean): number {
+  const before = column[index] ?? now;
+  column[index] = now;
+  return known ? now - before : 0;
+}
+
 export class KernelCounters {
-  private readonly last = new Map<number, Reading>();
+  private readonly last: LastLook;
   private readonly refusedBefore = new Map<number, number>();
+  private readonly counted = new Map<
+    number,
+    { readonly owners: Uint32Array; readonly slots: ReadonlyMap<number, number> }
+  >();
   private readonly read;
 
   constructor(private readonly plane: Plane) {
     const { backendCounters: counters, backendLive: live, rtControl } = plane;
+    this.last = new LastLook(plane.backends.length);
     this.read = {
       picks: counters.reader('picks'),
       established: counters.reader('established'),
@@ -59,37 +94,60 @@ export class KernelCounters {
       retransmits: counters.reader('retransmits'),
       answered: counters.reader('answered'),
       firstByte: counters.elements('firstByteHistogram'),
+      open: live.reader('open'),
+      occupancyNs: live.signedReader('occupancyNs'),
       failures: live.reader('failures'),
       firstWaiting: live.reader('firstWaiting'),
       answeredNs: live.reader('answeredNs'),
       routeRefused: rtControl.reader('refused'),
       override: rtControl.reader('overrideWord'),
+      latency: plane.fieldState.reader('latency'),
     };
   }
 
-  private reading(index: number, before: Reading | undefined): Reading {
-    const { plane, read } = this;
-    const atNs = plane.nowNs();
-    const open = plane.backendLive.get(index, 'open');
-    const occupancy = plane.backendLive.get(index, 'occupancyNs');
-    const answered = read.answered(index);
-    return {
-      atNs,
-      occupancyNs: BigInt.asUintN(64, occupancy + BigInt(open) * atNs),
-      picks: read.picks(index),
-      established: read.established(index),
-      failed: read.refused(index) + read.timedOut(index) + read.unreachable(index),
-      unserved: read.dropped(index) + read.unanswered(index),
-      connectNs: read.connectNs(index),
-      retransmits: read.retransmits(index),
-      answered,
-      firstByte: before?.answered === answered ? before.firstByte : read.firstByte(index).slice(),
-    };
+  /** The time-mean of the open count since the last look; null if the words contradict each other. */
+  private openMean(index: number, atNs: number, known: boolean): number | null {
+    const { last, read } = this;
+    const open = read.open(index);
+    const occupancyNs = read.occupancyNs(index);
+    // occupancy + open * now is the integral of the open count (contract.h). Doubles are
+    // enough: what they round off is nanoseconds of a tick.
+    const area =
+      occupancyNs -
+      (last.occupancyNs[index] ?? 0) +
+      (open * atNs - (last.open[index] ?? 0) * (last.atNs[index] ?? 0));
+    const elapsedNs = atNs - (last.atNs[index] ?? 0);
+    last.occupancyNs[index] = occupancyNs;
+    last.open[index] = open;
+    last.atNs[index] = atNs;
+    if (!known || elapsedNs <= 0) return null;
+    const mean = area / elapsedNs;
+    return mean > -1e-6 && mean <= mostOpen ? Math.max(0, mean) : null;
+  }
+
+  /** The answers since the last look, by bucket. */
+  private answers(index: number, grown: number, known: boolean): readonly LatencySample[] {
+    const { last, read } = this;
+    const before = last.firstByte[index];
+    if (before !== undefined && grown === 0) return noAnswers;
+    const now = read.firstByte(index);
+    if (before === undefined || !known) {
+      last.firstByte[index] = now.slice();
+      return noAnswers;
+    }
+    const samples: LatencySample[] = [];
+    for (let bucket = 0; bucket < now.length; bucket++) {
+      const total = now[bucket] ?? 0;
+      const count = total - (before[bucket] ?? 0);
+      if (count > 0) samples.push({ us: centresUs[bucket] ?? 0, count });
+      before[bucket] = total;
+    }
+    return samples;
   }
 
   private waiting(index: number): Waiting {
     const count = this.read.firstWaiting(index);
-    if (count === 0) return { count, ageMs: 0, answeredSince: true };
+    if (count === 0) return nobodyWaits;
     const nowNs = this.plane.nowNs();
     const sinceNs = this.plane.backendLive.get(index, 'firstSinceNs');
     const ageMs = meanAgeMs(count, sinceNs, nowNs) ?? 0;
@@ -99,34 +157,45 @@ export class KernelCounters {
 
   private signals(
     route: string,
-    [id, backend]: readonly [string, BackendEntry],
+    id: string,
+    backend: BackendEntry,
     slots: number,
     measured: boolean,
+    atNs: number,
     beside: Beside,
   ): BackendSignals {
     const { index } = backend;
-    const before = this.last.get(index);
-    const now = this.reading(index, before);
-    this.last.set(index, now);
+    const { last, read } = this;
+    const picks = read.picks(index);
     // The first look, or an index that was given to another: nothing to compare with.
-    const known = before !== undefined && now.picks >= before.picks ? before : null;
-    const established = now.established - (known ?? now).established;
-    const unserved = now.unserved - (known ?? now).unserved;
-    const failed = now.failed - (known ?? now).failed;
+    const known = last.seen[index] === 1 && picks >= (last.picks[index] ?? 0);
+    last.seen[index] = 1;
+    const established = since(last.established, index, read.established(index), known);
+    const failed = since(
+      last.failed,
+      index,
+      read.refused(index) + read.timedOut(index) + read.unreachable(index),
+      known,
+    );
+    const unserved = since(
+      last.unserved,
+      index,
+      read.dropped(index) + read.unanswered(index),
+      known,
+    );
+    const connectNs = since(last.connectNs, index, read.connectNs(index), known);
+    const answered = since(last.answered, index, read.answered(index), known);
     return {
       id,
       slots,
-      picks: now.picks - (known ?? now).picks,
+      picks: since(last.picks, index, picks, known),
       connects: established + failed,
       failures: failed + unserved,
-      consecutiveFailures: this.read.failures(index),
-      openMean: known === null ? null : meanOpen(known, now),
-      connectUs:
-        known !== null && established > 0
-          ? (now.connectNs - known.connectNs) / established / 1000
-          : null,
-      retransmits: now.retransmits - (known ?? now).retransmits,
-      firstByte: measured ? answersBetween(known, now) : null,
+      consecutiveFailures: read.failures(index),
+      openMean: this.openMean(index, atNs, known),
+      connectUs: established > 0 ? connectNs / established / 1000 : null,
+      retransmits: since(last.retransmits, index, read.retransmits(index), known),
+      firstByte: measured ? this.answers(index, answered, known) : null,
       waiting: measured ? this.waiting(index) : null,
       stalls: beside.stalls(backend),
       app: beside.app(route, id),
@@ -140,47 +209,43 @@ export class KernelCounters {
     return Math.max(0, now - before);
   }
 
+  /** Slots by owner; the same ring need not be counted again. */
+  private slotsOf(route: number, owners: Uint32Array): ReadonlyMap<number, number> {
+    const known = this.counted.get(route);
+    if (known?.owners === owners) return known.slots;
+    const slots = new Map<number, number>();
+    for (const owner of owners) slots.set(owner, (slots.get(owner) ?? 0) + 1);
+    this.counted.set(route, { owners, slots });
+    return slots;
+  }
+
   /** One route's signals, for the slots that its current owners hold. */
   route(entry: RouteEntry, owners: Uint32Array, beside: Beside): RouteSignals {
     const { plane } = this;
-    const slots = new Map<number, number>();
-    for (const owner of owners) slots.set(owner, (slots.get(owner) ?? 0) + 1);
-    const measured = plane.fieldState.get(0, 'latency') === Latency.firstByte;
+    const slots = this.slotsOf(entry.index, owners);
+    const measured = this.read.latency(0) === Latency.firstByte;
+    const nowNs = plane.nowNs();
     const override =
-      this.read.override(entry.index) === 0
-        ? undefined
-        : readOverride(plane, entry.index, plane.nowNs());
+      this.read.override(entry.index) === 0 ? undefined : readOverride(plane, entry.index, nowNs);
+    const atNs = Number(nowNs);
+    const backends: BackendSignals[] = [];
+    for (const [id, backend] of entry.backends) {
+      const owned = slots.get(backend.index) ?? 0;
+      backends.push(this.signals(entry.name, id, backend, owned, measured, atNs, beside));
+    }
     return {
       name: entry.name,
       slots: owners.length,
       refused: this.refusedSince(entry.index),
       override: override?.mode ?? null,
-      backends: [...entry.backends].map((backend) =>
-        this.signals(entry.name, backend, slots.get(backend[1].index) ?? 0, measured, beside),
-      ),
+      backends,
     };
   }
 
   /** Forgets the backends that are not among `indexes`. */
   keepOnly(indexes: ReadonlySet<number>): void {
-    for (const index of this.last.keys()) if (!indexes.has(index)) this.last.delete(index);
+    for (let index = 0; index < this.last.seen.length; index++) {
+      if (this.last.seen[index] === 1 && !indexes.has(index)) this.last.forget(index);
+    }
   }
-}
-
-function answersBetween(before: Reading | null, now: Reading): readonly LatencySample[] {
-  if (before === null || now.firstByte === before.firstByte) return noAnswers;
-  const samples: LatencySample[] = [];
-  now.firstByte.forEach((total, bucket) => {
-    const count = total - (before.firstByte[bucket] ?? 0);
-    if (count > 0) samples.push({ us: centresUs[bucket] ?? 0, count });
-  });
-  return samples;
-}
-
-/** The time-mean of the open count between two readings; null if they contradict each other. */
-function meanOpen(before: Reading, now: Reading): number | null {
-  const elapsedNs = Number(now.atNs - before.atNs);
-  if (elapsedNs <= 0) return null;
-  const mean = Number(BigInt.asIntN(64, now.occupancyNs - before.occupancyNs)) / elapsedNs;
-  return mean >= 0 && mean <= mostOpen ? mean : null;
 }

@@ -2,20 +2,30 @@
 // cgroups that are named. It is read at every tick, so each file stays open.
 import { join } from 'node:path';
 
-import type { NodeSignals, Reading, Stalls } from '../field/signals.js';
-import { pressureFiles, readHierarchies, type Hierarchies } from './cgroups.js';
+import type { NodeSignals, Reading, StallResource, Stalls } from '../field/signals.js';
+import { pressureFolder, readHierarchies, type Hierarchies } from './cgroups.js';
 import { missing, retryMs } from './kept-file.js';
 import { LimitSensors } from './limits.js';
-import { StallSensor } from './psi.js';
+import { StallSensor, type PressureFiles } from './psi.js';
 
 /** More cgroups than the pods that Kubernetes places on a large node; each holds three files open. */
 export const mostCgroups = 256;
+/** A look at one costs some 15 µs: where there are more, they take turns, and the time of a read stays bounded. */
+export const looksPerRead = 8;
 
 export interface NodeSensorsOptions {
   /** Holds proc/ and what is mounted; / but for tests. */
   readonly root?: string;
   /** Paths of cgroups, as the services name them. */
   readonly cgroups?: Iterable<string>;
+}
+
+interface Watched {
+  readonly cgroup: string;
+  /** Undefined until the place of the cgroup's files is known. */
+  sensor: StallSensor | undefined;
+  /** As they were at its last look. */
+  stalls: Stalls;
 }
 
 function noStalls(why: string): Stalls {
@@ -26,18 +36,14 @@ export class NodeSensors {
   private readonly root: string;
   private readonly stalls: StallSensor;
   private readonly limits: LimitSensors;
-  /** Undefined until the cgroup's files are known. */
-  private readonly cgroups = new Map<string, StallSensor | undefined>();
+  private watched: readonly Watched[] = [];
   private beyond: readonly string[] = [];
+  private turn = 0;
   private hierarchies: { readonly found: Reading<Hierarchies>; readonly atMs: number } | undefined;
 
   constructor({ root = '/', cgroups = [] }: NodeSensorsOptions = {}) {
     this.root = root;
-    this.stalls = new StallSensor({
-      cpu: join(root, '/proc/pressure/cpu'),
-      memory: join(root, '/proc/pressure/memory'),
-      io: join(root, '/proc/pressure/io'),
-    });
+    this.stalls = new StallSensor(this.pressure('/proc/pressure'));
     this.limits = new LimitSensors(root);
     this.watch(cgroups);
   }
@@ -45,24 +51,22 @@ export class NodeSensors {
   /** From now on these cgroups; those that were watched before go on without a gap. */
   watch(cgroups: Iterable<string>): void {
     const named = [...new Set(cgroups)];
-    const kept = new Set(named.slice(0, mostCgroups));
+    const before = new Map(this.watched.map((one) => [one.cgroup, one]));
+    this.watched = named.slice(0, mostCgroups).map((cgroup): Watched => {
+      const known = before.get(cgroup);
+      before.delete(cgroup);
+      return known ?? { cgroup, sensor: undefined, stalls: noStalls('it was not looked at yet') };
+    });
     this.beyond = named.slice(mostCgroups);
-    for (const [cgroup, sensor] of this.cgroups) {
-      if (kept.has(cgroup)) continue;
-      sensor?.close();
-      this.cgroups.delete(cgroup);
-    }
-    for (const cgroup of kept) {
-      if (!this.cgroups.has(cgroup)) this.cgroups.set(cgroup, undefined);
-    }
+    for (const { sensor } of before.values()) sensor?.close();
   }
 
-  /** `nowMs` is of a monotonic clock: shares are of the time since the last call. */
+  /** `nowMs` is of a monotonic clock: shares are of the time since the last look. */
   read(nowMs: number, loopLagMs: number): NodeSignals {
     return {
       stalls: this.stalls.look(nowMs),
       usage: this.limits.read(nowMs),
-      cgroups: this.readCgroups(nowMs),
+      cgroups: this.lookAtCgroups(nowMs),
       loopLagMs,
     };
   }
@@ -71,48 +75,46 @@ export class NodeSensors {
   close(): void {
     this.stalls.close();
     this.limits.close();
-    for (const sensor of this.cgroups.values()) sensor?.close();
+    for (const { sensor } of this.watched) sensor?.close();
   }
 
-  private readCgroups(nowMs: number): ReadonlyMap<string, Stalls> {
-    const read = new Map<string, Stalls>();
-    for (const [cgroup, known] of this.cgroups) {
-      let sensor = known;
-      if (sensor === undefined) {
-        const found = this.sensorOf(cgroup, nowMs);
-        if (found.kind === 'missing') {
-          read.set(cgroup, noStalls(found.why));
-          continue;
-        }
-        sensor = found.value;
-        this.cgroups.set(cgroup, sensor);
-      }
-      read.set(cgroup, sensor.look(nowMs));
+  private lookAtCgroups(nowMs: number): ReadonlyMap<string, Stalls> {
+    const { watched } = this;
+    for (let looks = Math.min(looksPerRead, watched.length); looks > 0; looks--) {
+      this.turn = (this.turn + 1) % watched.length;
+      const one = watched[this.turn];
+      if (one !== undefined) one.stalls = this.look(one, nowMs);
     }
+    const seen = new Map(watched.map(({ cgroup, stalls }) => [cgroup, stalls]));
     for (const cgroup of this.beyond) {
-      read.set(cgroup, noStalls(`only ${mostCgroups} cgroups are watched`));
+      seen.set(cgroup, noStalls(`only ${mostCgroups} cgroups are watched`));
     }
-    return read;
+    return seen;
   }
 
-  private sensorOf(cgroup: string, nowMs: number): Reading<StallSensor> {
-    const { found } = this.mounted(nowMs);
-    if (found.kind === 'missing') return found;
-    const files = pressureFiles(found.value, cgroup);
-    if (files.kind === 'missing') return files;
-    const { cpu, memory, io } = files.value;
-    const sensor = new StallSensor(
-      { cpu: join(this.root, cpu), memory: join(this.root, memory), io: join(this.root, io) },
-      'there is no such cgroup, or the kernel has no PSI',
-    );
-    return { kind: 'read', value: sensor };
+  private look(one: Watched, nowMs: number): Stalls {
+    if (one.sensor === undefined) {
+      const found = this.hierarchiesAt(nowMs);
+      const at = found.kind === 'read' ? pressureFolder(found.value, one.cgroup) : found;
+      if (at.kind === 'missing') return noStalls(at.why);
+      one.sensor = new StallSensor(
+        this.pressure(at.value, '.pressure'),
+        'there is no such cgroup, or the kernel has no PSI',
+      );
+    }
+    return one.sensor.look(nowMs);
   }
 
-  /** Asked again every 10 s while a cgroup has no place yet: hierarchies are mounted once. */
-  private mounted(nowMs: number): { readonly found: Reading<Hierarchies> } {
+  /** Asked again every 10 s while a cgroup has no place yet; a hierarchy stays where it is. */
+  private hierarchiesAt(nowMs: number): Reading<Hierarchies> {
     if (this.hierarchies === undefined || nowMs - this.hierarchies.atMs >= retryMs) {
       this.hierarchies = { found: readHierarchies(this.root), atMs: nowMs };
     }
-    return this.hierarchies;
+    return this.hierarchies.found;
+  }
+
+  private pressure(folder: string, ending = ''): PressureFiles {
+    const file = (resource: StallResource) => join(this.root, folder, `${resource}${ending}`);
+    return { cpu: file('cpu'), memory: file('memory'), io: file('io') };
   }
 }

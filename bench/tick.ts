@@ -1,0 +1,175 @@
+// Measures what a tick of the control loop costs: signals of every backend, the
+// law, and the projection, over plain memory in place of the kernel's, with every
+// backend busy. Garbage collection is counted too.
+//
+//   npm run build:ts && npx tsx bench/tick.ts [--json] [--quick]
+import { cpus, release } from 'node:os';
+import { constants, PerformanceObserver, type PerformanceEntry } from 'node:perf_hooks';
+import { setImmediate } from 'node:timers/promises';
+
+import type { Plane } from '../src/lib/dataplane/plane.js';
+import { routeName, type Route } from '../src/lib/routes/route-set.js';
+import { atMost, head, row, table } from './report.js';
+import { series, type Series } from './statistics.js';
+
+// The build itself: a transpiler on the fly decorates every closure, which is what is measured then.
+const { Agent } = await built<typeof import('../src/lib/agent/agent.js')>('agent/agent');
+const { defaultKnobs } = await built<typeof import('../src/lib/config/knobs.js')>('config/knobs');
+const { ModelSource } =
+  await built<typeof import('../src/lib/dataplane/model-source.js')>('dataplane/model-source');
+
+function built<T>(module: string): Promise<T> {
+  return import(`../dist/lib/${module}.js`) as Promise<T>;
+}
+
+const quick = process.argv.includes('--quick');
+const cases = [
+  { routes: 100, backends: 10, ticks: quick ? 100 : 1000 },
+  { routes: 1_000, backends: 10, ticks: quick ? 100 : 1000 },
+  { routes: 10_000, backends: 10, ticks: quick ? 20 : 200 },
+] as const;
+
+interface Measured {
+  readonly routes: number;
+  readonly backends: number;
+  readonly tickMs: Series;
+  /** The longest of each kind of pause; major ones stop everything the longest. */
+  readonly gcMs: { readonly minor: number; readonly major: number };
+}
+
+function routesOf(count: number, backends: number): Route[] {
+  return Array.from({ length: count }, (_, i) => ({
+    name: routeName(`bench/service-${i}`, 'http'),
+    addresses: [{ vip: `127.96.${i >> 8}.${i & 255}`, port: 80, protocol: 'TCP' }],
+    backends: Array.from({ length: backends }, (_, b) => ({
+      address: `10.${b}.${i >> 8}.${i & 255}`,
+      port: 8080,
+    })),
+    affinity: { kind: 'none' },
+    gear: 'auto',
+  }));
+}
+
+/** mulberry32: each run sees the same traffic. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** What the kernel would have counted in 200 ms of 20 requests a second and backend. */
+class Traffic {
+  private readonly random = seeded(1);
+  private readonly words: Uint32Array;
+  private readonly stride: number;
+  private readonly at: Readonly<Record<'picks' | 'established' | 'connectNs' | 'answered', number>>;
+  private readonly histogram: number;
+
+  constructor({ backendCounters: counters }: Plane) {
+    this.words = new Uint32Array(counters.buffer);
+    this.stride = counters.codec.size / 4;
+    const word = (field: Parameters<typeof counters.codec.place>[0]) =>
+      counters.codec.place(field).offset / 4;
+    this.at = {
+      picks: word('picks'),
+      established: word('established'),
+      connectNs: word('connectNs'),
+      answered: word('answered'),
+    };
+    this.histogram = word('firstByteHistogram');
+  }
+
+  pass(indexes: readonly number[]): void {
+    const add = (at: number, n: number) => {
+      this.words[at] = (this.words[at] ?? 0) + n;
+    };
+    for (const index of indexes) {
+      const base = index * this.stride;
+      const requests = 3 + Math.floor(this.random() * 3);
+      add(base + this.at.picks, requests);
+      add(base + this.at.established, requests);
+      add(base + this.at.connectNs, requests * 60_000);
+      add(base + this.at.answered, requests);
+      for (let i = 0; i < requests; i++) {
+        add(base + this.histogram + 20 + Math.floor(this.random() * 8), 1);
+      }
+    }
+  }
+}
+
+async function measure({ routes, backends, ticks }: (typeof cases)[number]): Promise<Measured> {
+  const source = new ModelSource(defaultKnobs, {
+    slots: routes * 256,
+    routes: routes + 64,
+    backends: routes * backends + 64,
+    addresses: routes + 64,
+    flows: 64,
+  });
+  const plane = source.plane();
+  let nowNs = 3_600_000_000_000n;
+  source.model.setNowNs(nowNs);
+  const agent = new Agent({ plane, knobs: defaultKnobs, exclusively: (change) => change() });
+  agent.serve(routesOf(routes, backends));
+  const indexes = agent.backendIndexes();
+  const traffic = new Traffic(plane);
+  const gcMs = { minor: 0, major: 0 };
+  const tickMs: number[] = [];
+  const observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) {
+      const { kind } = (entry as PerformanceEntry & { detail: { kind: number } }).detail;
+      const which = kind === constants.NODE_PERFORMANCE_GC_MAJOR ? 'major' : 'minor';
+      gcMs[which] = Math.max(gcMs[which], entry.duration);
+    }
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  const warmUp = Math.ceil(ticks / 10);
+  for (let tick = 0; tick < ticks + warmUp; tick++) {
+    traffic.pass(indexes);
+    nowNs += 200_000_000n;
+    source.model.setNowNs(nowNs);
+    const before = performance.now();
+    agent.tick();
+    if (tick >= warmUp) tickMs.push(performance.now() - before);
+    // As between two real ticks; the observer is told of collections then.
+    await setImmediate();
+  }
+  observer.disconnect();
+  plane.close();
+  return { routes, backends, tickMs: series(tickMs), gcMs };
+}
+
+const measured: Measured[] = [];
+for (const one of cases) {
+  process.stderr.write(`${one.routes} routes of ${one.backends} backends\n`);
+  measured.push(await measure(one));
+}
+const text = [
+  `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, Linux ${release()}, Node ${process.version}`,
+  '',
+  'One tick with every backend busy, in ms (the target is for p99)',
+  '',
+  table([
+    [...head.slice(0, 5), 'target (p99)', 'met', 'longest GC, minor', 'major'],
+    ...measured.map(({ routes, backends, tickMs, gcMs }) => {
+      const target = routes === 1_000 ? atMost(20) : undefined;
+      const [what = '', ...cells] = row(
+        `${routes.toLocaleString('en')} routes × ${backends} backends`,
+        tickMs,
+        2,
+      );
+      return [
+        what,
+        ...cells.slice(0, 4),
+        target?.text ?? '',
+        target === undefined ? '' : target.met(tickMs.p99) ? 'yes' : 'no',
+        gcMs.minor.toFixed(1),
+        gcMs.major.toFixed(1),
+      ];
+    }),
+  ]),
+].join('\n');
+console.log(process.argv.includes('--json') ? JSON.stringify(measured, null, 1) : text);

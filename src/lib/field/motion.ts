@@ -1,0 +1,95 @@
+// How the slots of a route move: from pressures to weights to targets, and towards
+// these through hysteresis, viscosity and the guard.
+import type { Knobs } from '../config/knobs.js';
+import { sum } from './arithmetic.js';
+import { guarded, skewOf } from './guard.js';
+import { offered } from './isolation.js';
+import { isOut, type Observation } from './observation.js';
+import type { Strictness } from './regime.js';
+import { apportion, targets, viscous } from './slots.js';
+import type { Motion, RouteMemory, RouteSignals } from './types.js';
+
+export interface Moved {
+  readonly weights: readonly number[];
+  readonly targets: readonly number[];
+  readonly slots: readonly number[];
+  readonly motion: Motion;
+  /** The skew by which the guard made the step smaller; null when it did not. */
+  readonly guardedSkew: number | null;
+}
+
+/** w_b = (1/(P_b+ε)) / Σ 1/(P_i+ε), of those who are in the game, as far as they are offered. */
+function weightsOf(observation: Observation, knobs: Knobs): number[] {
+  const { memories, pressures, systemic } = observation;
+  const raw = pressures.map(({ total }, i) => {
+    const circuit = memories[i]?.circuit;
+    if (systemic || circuit === undefined) return 1;
+    return offered(circuit, knobs) / (total + knobs.epsilon);
+  });
+  const total = sum(raw);
+  return raw.map((weight) => (total > 0 ? weight / total : 1 / raw.length));
+}
+
+/** Names decide ties, so the order in which backends are listed cannot. */
+function tieOrder({ backends }: RouteSignals): number[] {
+  return backends
+    .map((_, i) => i)
+    .sort((a, b) => ((backends[a]?.id ?? '') < (backends[b]?.id ?? '') ? -1 : 1));
+}
+
+/** What each backend owns to begin with: slots that nobody owns are dealt out by target. */
+function occupied(
+  { slots, backends }: RouteSignals,
+  target: readonly number[],
+  order: readonly number[],
+): number[] {
+  const current = backends.map((backend) => backend.slots);
+  const free = slots - sum(current);
+  if (free <= 0) return current;
+  const missing = target.map((count, i) => Math.max(0, count - (current[i] ?? 0)));
+  const dealt = apportion(missing, free, order);
+  return current.map((count, i) => count + (dealt[i] ?? 0));
+}
+
+export function move(
+  route: RouteSignals,
+  before: RouteMemory,
+  observation: Observation,
+  strict: Strictness,
+  knobs: Knobs,
+): Moved {
+  const { slots: total, backends } = route;
+  const fair = total / Math.max(1, backends.length);
+  const order = tieOrder(route);
+  const weights = weightsOf(observation, knobs);
+  // An isolated backend keeps one slot, which the kernel meters by the drip.
+  const least = Math.max(1, Math.round(fair * knobs.floorShare));
+  const floors = backends.map((_, i) => (isOut(observation, i) ? 1 : least));
+  const target = targets(weights, floors, total, order);
+  const current = occupied(route, target, order);
+
+  let freed = 0;
+  let worst = 0;
+  current.forEach((count, i) => {
+    if (isOut(observation, i)) freed += Math.max(0, count - 1);
+    worst = Math.max(worst, Math.abs((target[i] ?? 0) - count));
+  });
+  const startsAt = Math.max(1, fair * knobs.deadBand * strict.deadBand);
+  const stopsAt = Math.max(1, fair * knobs.settleBand);
+  const moving = worst > (before.moving ? stopsAt : startsAt);
+
+  const skewNow = skewOf(current, weights, total);
+  const guard = guarded(before.guard, before.skew, skewNow, before.moving && freed === 0, knobs);
+  const limit = Math.max(1, Math.floor(fair * knobs.viscosity * strict.viscosity * guard.scale));
+  // Isolation is exempt from viscosity, and so must be those who take over its slots.
+  const limits = backends.map((_, i) => (freed > 0 || isOut(observation, i) ? total : limit));
+  const slots = moving || freed > 0 ? viscous(current, target, limits, order) : current;
+  const skew = skewOf(slots, weights, total);
+  return {
+    weights,
+    targets: target,
+    slots,
+    motion: { worst, startsAt, stopsAt, moving, limit, guard: guard.scale, skew },
+    guardedSkew: guard.tightened ? skewNow : null,
+  };
+}
