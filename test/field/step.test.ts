@@ -55,7 +55,7 @@ describe('a backend that refuses', () => {
     world.behaviours.set('c', 'refusing');
     world.tick();
     expect(world.backend('c')).toMatchObject({ state: 'isolated', slots: 1 });
-    expect(world.backend('c').circuit).toMatchObject({ cause: 'errors', cooldownMs: 2000 });
+    expect(world.backend('c').memory.circuit).toMatchObject({ cause: 'errors', cooldownMs: 2000 });
     expect(world.reasons).toContainEqual({
       change: { of: 'slots', route: 'r', backend: 'c', from: 13, to: 1, because: 'c' },
       cause: { kind: 'isolation', of: 'errors', cooldownMs: 2000 },
@@ -108,7 +108,7 @@ describe('a backend that turns 20 times slower', () => {
     expect(world.share('c')).toBeLessThan(0.65);
     expect(world.share('c')).toBeGreaterThan(0.2);
     expect(causes(world)).toContain('latency');
-    expect(world.backend('c').circuit.kind).toBe('admitted');
+    expect(world.backend('c').memory.circuit.kind).toBe('admitted');
   });
 
   it('keeps its share when all backends do: there is nowhere to go', () => {
@@ -130,7 +130,7 @@ describe('a backend that accepts and never answers', () => {
     const world = warm();
     world.behaviours.set('c', 'hung');
     world.seconds(0.6);
-    expect(world.backend('c').circuit).toMatchObject({ kind: 'isolated', cause: 'silence' });
+    expect(world.backend('c').memory.circuit).toMatchObject({ kind: 'isolated', cause: 'silence' });
     expect(world.lost).toBe(0);
     world.seconds(2.4);
     world.reset();

@@ -147,7 +147,7 @@ export class World {
         if (slot >= 0) continue;
         if (this.state.routes.size === 0 || this.backend(id).state !== 'isolated') return id;
         if (this.atMs < (this.dripDueMs.get(id) ?? 0)) break;
-        const { circuit } = this.backend(id);
+        const { circuit } = this.backend(id).memory;
         if (circuit.kind === 'isolated') this.dripDueMs.set(id, this.atMs + circuit.cooldownMs);
         return id;
       }
@@ -228,7 +228,11 @@ export class World {
       this.state = this.last.state;
       this.reasons.push(...this.last.reasons);
       this.owned = new Map(this.route.backends.map(({ id, slots }) => [id, slots]));
-      for (const { id, slots, circuit } of this.route.backends) {
+      for (const {
+        id,
+        slots,
+        memory: { circuit },
+      } of this.route.backends) {
         this.moved += Math.max(0, slots - (before.get(id) ?? 0));
         if (circuit.kind === 'isolated' && circuit.remainingMs === circuit.cooldownMs) {
           this.dripDueMs.set(id, this.atMs + circuit.cooldownMs);

@@ -226,7 +226,7 @@ export class Agent {
   }
 
   /** The drip is set before the state that makes the kernel go by it. */
-  private judge({ index }: BackendEntry, { circuit, state }: BackendField): void {
+  private judge({ index }: BackendEntry, { memory: { circuit }, state }: BackendField): void {
     if (circuit.kind === 'isolated' && circuit.remainingMs === circuit.cooldownMs) {
       this.projector.setDrip(index, circuit.cooldownMs);
     }

@@ -2,6 +2,7 @@
 // have to happen for the next change.
 import type { ExplainedRoute, Report } from '../agent/report.js';
 import { describeCause, describeReason, milliseconds, percent } from '../agent/words.js';
+import { typicalUs } from '../field/memory.js';
 import type { BackendField } from '../field/types.js';
 import { palette } from './colour.js';
 import { renderTable, type TableOptions } from './table.js';
@@ -19,7 +20,7 @@ function backendTable(route: ExplainedRoute, options: TableOptions): string {
       { head: 'BACKEND', cell: ({ id }) => id },
       {
         head: 'STATE',
-        cell: ({ state, circuit }) => (circuit.kind === 'returning' ? 'returning' : state),
+        cell: ({ state, memory }) => (memory.circuit.kind === 'returning' ? 'returning' : state),
       },
       { head: 'SLOTS', align: 'right', cell: ({ slots }) => slots },
       { head: 'TARGET', align: 'right', cell: ({ target }) => target },
@@ -35,10 +36,23 @@ function backendTable(route: ExplainedRoute, options: TableOptions): string {
         head: 'TYPICAL',
         align: 'right',
         wide: true,
-        cell: ({ firstByteUs }) => (firstByteUs === null ? null : milliseconds(firstByteUs / 1000)),
+        cell: ({ memory }) => {
+          const us = typicalUs(memory);
+          return us === null ? null : milliseconds(us / 1000);
+        },
       },
-      { head: 'ANSWERS', align: 'right', wide: true, cell: ({ answers }) => answers.toFixed(0) },
-      { head: 'EVIDENCE', align: 'right', wide: true, cell: ({ evidence }) => evidence.toFixed(1) },
+      {
+        head: 'ANSWERS',
+        align: 'right',
+        wide: true,
+        cell: ({ memory }) => memory.answers.toFixed(0),
+      },
+      {
+        head: 'EVIDENCE',
+        align: 'right',
+        wide: true,
+        cell: ({ memory }) => memory.evidence.toFixed(1),
+      },
     ],
     options,
   );
@@ -94,7 +108,7 @@ function nodeLines({ node }: Report): string[] {
 /** One line a backend that is under way, and one for what is nearest among those at rest. */
 function nextLines(route: ExplainedRoute, knobs: Knobs): string[] {
   const slower = knob(knobs, 'isolateSlower');
-  const lines = route.backends.flatMap(({ id, circuit }) => {
+  const lines = route.backends.flatMap(({ id, memory: { circuit } }) => {
     if (circuit.kind === 'isolated') {
       const due = circuit.remainingMs > 0 ? `in ${milliseconds(circuit.remainingMs)}` : 'now';
       const well =
@@ -116,13 +130,15 @@ function nextLines(route: ExplainedRoute, knobs: Knobs): string[] {
   });
   const limit = knob(knobs, 'isolateEvidence');
   const suspicious = route.backends.filter(
-    ({ evidence, circuit }) => evidence > 0 && circuit.kind !== 'isolated',
+    ({ memory }) => memory.evidence > 0 && memory.circuit.kind !== 'isolated',
   );
-  for (const { id, evidence } of suspicious) {
-    lines.push(`${id} is isolated by latency at evidence ${limit}; it has ${evidence.toFixed(1)}`);
+  for (const { id, memory } of suspicious) {
+    lines.push(
+      `${id} is isolated by latency at evidence ${limit}; it has ${memory.evidence.toFixed(1)}`,
+    );
   }
   const [most] = [...route.backends]
-    .filter(({ circuit }) => circuit.kind === 'admitted')
+    .filter(({ memory }) => memory.circuit.kind === 'admitted')
     .sort((a, b) => b.pressure.total - a.pressure.total);
   if (most !== undefined && !route.motion.moving) {
     const at = pressureToMove(route, most, knob(knobs, 'epsilon'));

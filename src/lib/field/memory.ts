@@ -74,6 +74,7 @@ export function typicalLog({ answers, logSum }: BackendMemory): number | null {
   return answers < 0.1 ? null : logSum / answers;
 }
 
+/** The same in microseconds, for people. */
 export function typicalUs(memory: BackendMemory): number | null {
   const log = typicalLog(memory);
   return log === null ? null : exp2(log);

@@ -97,12 +97,17 @@ export function pressures(
   reference: Reference,
   knobs: Knobs,
 ): Pressure[] {
-  const all = memories.flatMap((memory, i): Observed[] => {
+  const all: Observed[] = [];
+  const queues: number[] = [];
+  memories.forEach((memory, i) => {
     const signals = backends[i];
-    return signals === undefined ? [] : [{ signals, memory }];
+    if (signals === undefined) return;
+    const observed = { signals, memory };
+    all.push(observed);
+    const open = memory.circuit.kind === 'isolated' ? null : openPerSlot(observed);
+    if (open !== null) queues.push(open);
   });
-  const peers = all.filter(({ memory }) => memory.circuit.kind !== 'isolated');
-  const queueReference = median(peers.map(openPerSlot).filter((value) => value !== null));
+  const queueReference = median(queues);
   return all.map((observed): Pressure => {
     const queue = queueTerm(observed, queueReference, knobs);
     const latency = latencyTerm(observed, reference, knobs);

@@ -1,9 +1,9 @@
 // One route's step: what its backends did becomes what they may have. Each part
 // of the law has a file of its own; this is the order in which they act.
 import type { Knobs } from '../config/knobs.js';
-import { exp2, sum } from './arithmetic.js';
+import { exp2 } from './arithmetic.js';
 import { routeReasons } from './causes.js';
-import { freshMemory, typicalUs } from './memory.js';
+import { freshMemory } from './memory.js';
 import { move, type Moved } from './motion.js';
 import { isOut, observe, type Observation } from './observation.js';
 import { normalPressure } from './pressure.js';
@@ -54,7 +54,10 @@ function conductanceOf(
   knobs: Knobs,
 ): number {
   if (slots.length === 0 || total === 0) return 1;
-  const g = sum(slots.map((count, i) => count / ((pressures[i]?.total ?? 0) + knobs.epsilon)));
+  let g = 0;
+  slots.forEach((count, i) => {
+    g += count / ((pressures[i]?.total ?? 0) + knobs.epsilon);
+  });
   return (g / total) * (normalPressure(knobs) + knobs.epsilon);
 }
 
@@ -89,7 +92,6 @@ function backendFields(
   knobs: Knobs,
 ): BackendField[] {
   return route.backends.map((signals, i): BackendField => {
-    const memory = observation.memories[i] ?? freshMemory(knobs);
     return {
       id: signals.id,
       slots: slots[i] ?? 0,
@@ -98,10 +100,7 @@ function backendFields(
       weight: weights[i] ?? 0,
       state: stateOf(observation, i, knobs),
       pressure: observation.pressures[i] ?? noPressure,
-      circuit: memory.circuit,
-      evidence: memory.evidence,
-      firstByteUs: typicalUs(memory),
-      answers: memory.answers,
+      memory: observation.memories[i] ?? freshMemory(knobs),
     };
   });
 }
@@ -142,21 +141,26 @@ export function stepRoute(
   const valve = stepValve(before.valve, demand, route, dtMs, knobs);
   const { mode } = valve.field;
   const backends = backendFields(route, observation, moved, knobs);
-  const { memories, reference, systemic } = observation;
-  const count = (met: (i: number) => boolean) => backends.filter((_, i) => met(i)).length;
+  const { reference, systemic } = observation;
+  let sick = 0;
+  let returning = 0;
+  for (const { state, memory } of backends) {
+    if (state !== 'healthy') sick++;
+    if (memory.circuit.kind === 'returning') returning++;
+  }
   const health = {
     systemic,
     admission: mode,
     conductance,
-    sick: count((i) => backends[i]?.state !== 'healthy'),
-    returning: count((i) => memories[i]?.circuit.kind === 'returning'),
+    sick,
+    returning,
     debt: valve.memory.debt,
   };
   const regime = regimeOf(before.regime, health, knobs);
   const { motion } = moved;
   return {
     memory: {
-      backends: new Map(backends.map(({ id }, i) => [id, memories[i] ?? freshMemory(knobs)])),
+      backends: new Map(backends.map(({ id, memory }) => [id, memory])),
       reference,
       moving: motion.moving,
       guard: motion.guard,

@@ -37,7 +37,10 @@ export interface Usage {
 export interface NodeSignals {
   readonly stalls: Stalls;
   readonly usage: Readonly<Record<Exhaustible, Reading<Usage>>>;
-  /** Stalls of the cgroups of local backends, by the path that the services name. */
+  /**
+   * Stalls of the cgroups of local backends, by the path that the services name. Where they
+   * are many they are looked at in turns, and between its turns one is as it was last seen.
+   */
   readonly cgroups: ReadonlyMap<string, Stalls>;
   /** How late the agent's own event loop called this tick. */
   readonly loopLagMs: number;

@@ -180,11 +180,8 @@ export interface BackendField {
   readonly weight: number;
   readonly state: BackendState;
   readonly pressure: Pressure;
-  readonly circuit: Circuit;
-  readonly evidence: number;
-  /** Typical latency net of the path, and how many answers say so. */
-  readonly firstByteUs: number | null;
-  readonly answers: number;
+  /** What the judgement rests on. */
+  readonly memory: BackendMemory;
 }
 
 export interface Motion {

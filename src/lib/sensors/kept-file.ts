@@ -63,9 +63,9 @@ export class KeptFile {
       case 'EOPNOTSUPP':
       case 'ENOTSUP':
         return `${this.path} is switched off, and psi=1 on the kernel's command line switches it on`;
-      // What kernfs says of an open file whose cgroup was removed.
+      // What kernfs says of an open file that it removed.
       case 'ENODEV':
-        return `the cgroup of ${this.path} was removed`;
+        return `${this.path} is gone, as when its cgroup was removed`;
       default:
         return `${this.path} cannot be read (${code})`;
     }
