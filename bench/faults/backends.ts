@@ -1,5 +1,5 @@
-// The backends, a process of their own: they answer a request with their number
-// and hang up, or behave as their parent orders. Run by stage.ts, with IPC.
+// The backends, a process of their own: they answer a request with a line, their
+// number, or behave as their parent orders. Run by stage.ts, with IPC.
 import { createServer, type Server, type Socket } from 'node:net';
 
 import {
@@ -52,7 +52,7 @@ class Backend {
       // As of a process that hangs: who was served while it hung is never answered.
       if (this.behaviour === 'hung') return;
       const factor = this.behaviour === 'slow' ? slowFactor : 1;
-      setTimeout(() => socket.end(String(this.number)), factor * this.serviceMs());
+      setTimeout(() => socket.write(`${this.number}\n`), factor * this.serviceMs());
     });
   }
 

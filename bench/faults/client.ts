@@ -36,6 +36,9 @@ function outcomeOf(error: NodeJS.ErrnoException): Outcome {
   return error.code === 'ECONNRESET' || error.code === 'EPIPE' ? 'reset' : 'other';
 }
 
+/** Timers count whole milliseconds: half of one too early is as good as half too late. */
+const earlyMs = 0.5;
+
 function dial({ host, port }: Target, dueMs: number): Promise<Request> {
   const startMs = nowMs();
   const lateMs = startMs - dueMs;
@@ -48,13 +51,18 @@ function dial({ host, port }: Target, dueMs: number): Promise<Request> {
       socket.destroy();
     }, clientTimeoutMs);
     socket.write('GET\n');
-    socket.on('data', (bytes) => (answer += bytes.toString()));
+    socket.on('data', (bytes) => {
+      answer += bytes.toString();
+      // Whoever hangs up first keeps the ports in TIME_WAIT. On the backends' side those of
+      // one peer would meet those of the next, whose timestamps the kernel may refuse.
+      if (answer.endsWith('\n')) socket.destroy();
+    });
     socket.on('error', (error) => (outcome = outcomeOf(error)));
     socket.on('close', () => {
       clearTimeout(timer);
       const latencyMs = nowMs() - startMs;
       // Hanging up without an answer is as good as a reset.
-      if (outcome === 'ok' && answer === '') outcome = 'reset';
+      if (outcome === 'ok' && !answer.endsWith('\n')) outcome = 'reset';
       const backend = outcome === 'ok' ? Number(answer) : null;
       resolve({ startMs, lateMs, latencyMs, outcome, backend });
     });
@@ -69,7 +77,7 @@ function load({ targets, lengthMs }: ClientOrder): Promise<readonly Request[]> {
   return new Promise((resolve) => {
     const beat = (): void => {
       const elapsedMs = nowMs() - beganMs;
-      while (requests.length < count && requests.length * everyMs <= elapsedMs) {
+      while (requests.length < count && requests.length * everyMs <= elapsedMs + earlyMs) {
         const target = targets[requests.length % targets.length];
         if (target !== undefined) requests.push(dial(target, beganMs + requests.length * everyMs));
       }

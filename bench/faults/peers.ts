@@ -1,13 +1,11 @@
 // Who balances, and how each is set up in front of the same backends. The rest
 // of the bench knows a peer by its name and by the address that it serves.
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
-import { join } from 'node:path';
 
+import { openHaproxy } from './haproxy.js';
 import { openNity } from './nity.js';
 import { vipPort } from './plan.js';
-import { requireRunning, type Service, type Stage, type Undo } from './stage.js';
+import type { Service, Stage, Undo } from './stage.js';
 
 export const peerNames = [
   'kernel-random',
@@ -21,9 +19,8 @@ export const peerNames = [
 ] as const;
 export type PeerName = (typeof peerNames)[number];
 
-/** Debian keeps them here, and not every user's PATH has it. */
+/** Debian keeps it here, and not every user's PATH has it. */
 const nft = '/usr/sbin/nft';
-const haproxyPath = '/usr/sbin/haproxy';
 
 /** Every process of the bench its own addresses, and every peer too. */
 function vipOf(name: PeerName): string {
@@ -75,57 +72,4 @@ function openKernelRandom(vip: string, stage: Stage, undo: Undo): Service {
       });
     },
   };
-}
-
-/** With the timeouts of Debian's own configuration file, and the documented health checks. */
-function haproxyConfiguration(vip: string, balance: string, ports: readonly number[]): string {
-  const servers = ports.map(
-    (port, i) => `  server backend-${i} 127.0.0.1:${port} check inter 2s\n`,
-  );
-  return `defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 50s
-  timeout server 50s
-  retries 3
-  option redispatch
-listen service
-  bind ${vip}:${vipPort}
-  balance ${balance}
-${servers.join('')}`;
-}
-
-async function openHaproxy(
-  vip: string,
-  balance: 'roundrobin' | 'leastconn',
-  stage: Stage,
-  undo: Undo,
-): Promise<Service> {
-  const file = join(stage.directory, `${balance}.cfg`);
-  writeFileSync(file, haproxyConfiguration(vip, balance, stage.ports));
-  const haproxy = stage.spawn(haproxyPath, ['-q', '-db', '-f', file], undo);
-  await stage.until('haproxy to listen', () => {
-    requireRunning(haproxy, 'haproxy');
-    return listens(vip);
-  });
-  return {
-    vip,
-    cgroup: stage.cgroup(`haproxy-${balance}`, undo),
-    requireAlive: () => {
-      requireRunning(haproxy, 'haproxy');
-    },
-  };
-}
-
-function listens(host: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port: vipPort });
-    socket.on('connect', () => {
-      resolve(true);
-      socket.destroy();
-    });
-    socket.on('error', () => {
-      resolve(false);
-    });
-  });
 }

@@ -86,6 +86,11 @@ const aroundColumns: readonly Column<FaultTrial>[] = [
   column('overshoot', 'overshoot', number(2), atMost(1.5, '1.5')),
   column('of others', 'overshootOfOthers', number(2)),
   column('p99 before, ms', 'healthyP99Ms', number(1)),
+  {
+    head: 'retried by the peer',
+    of: ({ retries }) => retries ?? undefined,
+    text: number(0),
+  },
   column('p50 of all', 'p50Ms', number(1)),
   column('p99 of all', 'p99Ms', number(1)),
 ];
@@ -135,6 +140,9 @@ function compare<T extends Trial>(columns: readonly Column<T>[], trials: readonl
 function peersOf(trials: readonly Trial[]): PeerName[] {
   return peerNames.filter((name) => trials.some(({ peer }) => peer === name));
 }
+
+/** As much as the client may be late with its own schedule. */
+const lateMsMax = 2;
 
 const bars = '▁▂▃▄▅▆▇█';
 
@@ -192,6 +200,17 @@ function section(fault: Fault, all: readonly Trial[]): string[] {
   ];
 }
 
+/** What the machine did to the measure: these trials' latencies say little of their peer. */
+function disturbances(trials: readonly Trial[]): string[] {
+  const disturbed = trials.filter((trial) => trial.lateP99Ms > lateMsMax);
+  if (disturbed.length === 0) return [];
+  const each = disturbed.map(
+    ({ fault, peer, round, lateP99Ms }) =>
+      `${fault}, ${peer}, round ${round + 1}: ${lateP99Ms.toFixed(1)} ms`,
+  );
+  return ['', `Disturbed by other work, the client late by over ${lateMsMax} ms (p99):`, ...each];
+}
+
 export function render({
   machine,
   rounds,
@@ -200,13 +219,13 @@ export function render({
   trials,
   failures,
 }: Measurements): string {
-  const late = Math.max(floor.lateP99Ms, ...trials.map((trial) => trial.lateP99Ms));
   return [
     machine,
     '',
-    `${backendCount} backends of ${serviceMs} ms, ${requestsPerSecond} connections/s, ${rounds} rounds (medians), quiet for ${quietMs / 1000} s.`,
-    `With nobody between: p50 ${floor.p50Ms.toFixed(1)} ms, p99 ${floor.p99Ms.toFixed(1)} ms; the client late by ${floor.lateP99Ms.toFixed(1)} ms (p99), ${late.toFixed(1)} ms in its worst trial.`,
+    `${backendCount} backends of ${serviceMs} ms, ${requestsPerSecond} connections/s, medians of ${rounds} round${rounds === 1 ? '' : 's'}, quiet for ${quietMs / 1000} s.`,
+    `With nobody between: p50 ${floor.p50Ms.toFixed(1)} ms, p99 ${floor.p99Ms.toFixed(1)} ms; the client late by ${floor.lateP99Ms.toFixed(1)} ms (p99).`,
     ...faults.flatMap((fault) => section(fault, trials)),
+    ...disturbances(trials),
     ...(failures.length === 0 ? [] : ['', 'Not completed:', ...failures]),
   ].join('\n');
 }

@@ -3,7 +3,7 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -21,12 +21,15 @@ export interface Service {
   readonly cgroup: string;
   /** Of peers with slots. */
   readonly slots?: SlotWatch;
+  /** Connects to a backend that the peer made anew by itself, unknown to the client. */
+  retries?(): Promise<number>;
   /** Throws if what should run does not. */
   requireAlive(): void;
 }
 
 const patienceMs = 15_000;
 const retryMs = 20;
+const hurryNice = -10;
 
 export class Undo {
   private readonly steps: (() => void | Promise<void>)[] = [];
@@ -69,6 +72,14 @@ export async function end(child: ChildProcess): Promise<void> {
   await ended;
 }
 
+/**
+ * Who is on the way of a request goes before other work of the machine, so that
+ * its noise is not taken for a peer's. The agent is not on the way.
+ */
+export function hurry({ pid }: ChildProcess): void {
+  if (pid !== undefined) setPriority(pid, hurryNice);
+}
+
 export function requireRunning(child: ChildProcess, what: string): void {
   if (child.exitCode === null && child.signalCode === null) return;
   throw new Error(`${what} ended by itself with ${String(child.exitCode ?? child.signalCode)}`);
@@ -102,6 +113,7 @@ export class Stage {
     const stdio: ('ignore' | 'inherit' | 'ipc')[] = ['ignore', 'ignore', 'inherit', 'ipc'];
     const child = fork(path, { stdio, detached: true });
     undo.push(() => end(child));
+    hurry(child);
     return child;
   }
 

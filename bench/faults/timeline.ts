@@ -1,7 +1,7 @@
 // From one trial's requests to its figures: what was lost, who was still sent to
 // the bad backend and for how long, and how it came back. Pure.
 import { quantile } from '../statistics.js';
-import type { Request } from './client.js';
+import type { Outcome, Request } from './client.js';
 import { badBackend, backendCount, fairShare, type Schedule } from './plan.js';
 
 /** One trial's times on the shared clock; of a quiet trial, when it was watched. */
@@ -181,6 +181,12 @@ export function binShares(
     return shareOf(between(requests, begin, begin + binMs), badBackend, faultFromMs);
   });
   return { fromMs, shares };
+}
+
+export function outcomesOf(requests: readonly Request[]): Partial<Record<Outcome, number>> {
+  const counts: Partial<Record<Outcome, number>> = {};
+  for (const { outcome } of requests) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  return counts;
 }
 
 /** How late the client was with its own schedule: what it adds to nobody's account. */

@@ -1,6 +1,6 @@
 // One trial: one peer in front of the backends, one fault, from the first
 // request to the last answer.
-import { loadFigures, type LoadFigures } from './timeline.js';
+import type { Outcome } from './client.js';
 import { openPeer, type PeerName } from './peers.js';
 import {
   badBackend,
@@ -18,7 +18,10 @@ import {
   binShares,
   faultFigures,
   lateP99Ms,
+  loadFigures,
+  outcomesOf,
   type FaultFigures,
+  type LoadFigures,
   type Span,
 } from './timeline.js';
 
@@ -26,6 +29,9 @@ interface Every {
   readonly peer: PeerName;
   readonly round: number;
   readonly lateP99Ms: number;
+  readonly outcomes: Readonly<Partial<Record<Outcome, number>>>;
+  /** Connects that the peer made anew by itself; null for peers that never do. */
+  readonly retries: number | null;
   /** What the agent moved: over a fault's whole trial, or over what is counted of a quiet one. */
   readonly moves: Moves | null;
 }
@@ -70,7 +76,13 @@ export async function runTrial(stage: Stage, choice: Choice): Promise<Trial> {
     const requests = await load();
     service.slots?.stop();
     service.requireAlive();
-    const every = { peer, round, lateP99Ms: lateP99Ms(requests) };
+    const every = {
+      peer,
+      round,
+      lateP99Ms: lateP99Ms(requests),
+      outcomes: outcomesOf(requests),
+      retries: (await service.retries?.()) ?? null,
+    };
     if (fault === 'quiet' || span === undefined) {
       const fromMs = beganMs + schedule.warmMs;
       return {

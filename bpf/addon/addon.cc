@@ -25,6 +25,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	exports.Set("BpfLink", link);
 	exports.Set("BpfObject", Object::define(env));
 	define_ring_buffer(env, exports);
+	define_poll(env, exports);
 	define_lock(env, exports);
 	define_memory(env, exports);
 	define_system(env, exports);

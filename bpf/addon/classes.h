@@ -136,6 +136,7 @@ class Object : public Napi::ObjectWrap<Object> {
 };
 
 void define_ring_buffer(Napi::Env env, Napi::Object exports);
+void define_poll(Napi::Env env, Napi::Object exports);
 void define_lock(Napi::Env env, Napi::Object exports);
 void define_model(Napi::Env env, Napi::Object exports);
 void define_memory(Napi::Env env, Napi::Object exports);

@@ -2,8 +2,8 @@
 /*
  * Random fields, some of them corrupt, and random histories of sockets. Whatever
  * happens, a pick is one of the route's own backends, a connect is either picked
- * or refused, soft never lets more through than its budget, and each flow holds
- * exactly one open count.
+ * or refused, soft never lets more through than its budget, each flow holds
+ * exactly one open count, and what waits for an answer is what the sockets say.
  */
 #include "plane.h"
 
@@ -80,7 +80,7 @@ static void control_change(struct nity_rt_control *control, __u64 now_ns, struct
 {
 	__u32 which = next(input), value = next(input);
 
-	switch (which % 6) {
+	switch (which % 7) {
 	case 0:
 		control->admission_mode = value % 4;
 		break;
@@ -89,7 +89,7 @@ static void control_change(struct nity_rt_control *control, __u64 now_ns, struct
 		control->burst_ns = value * MS;
 		break;
 	case 2: /* modes that do not exist, too */
-		control->override_word = ((now_ns + value * 100 * MS) & ~3ULL) | (which / 6 & 3);
+		control->override_word = ((now_ns + value * 100 * MS) & ~3ULL) | (which / 7 & 3);
 		control->override_token_ns = next(input) * MS;
 		control->override_burst_ns = next(input) * MS;
 		break;
@@ -103,6 +103,10 @@ static void control_change(struct nity_rt_control *control, __u64 now_ns, struct
 	case 5:
 		control->fallback_range = (__u64)value << 32 | next(input);
 		break;
+	case 6:
+		control->latency_mask = value % 4;
+		control->latency_skip = next(input) % 4;
+		break;
 	}
 }
 
@@ -111,11 +115,11 @@ static void disturb(struct node *node, struct input *input)
 	__u32 which = next(input), value = next(input);
 	struct nity_slot_page *pages[] = { node->a, node->b, node->fallback };
 
-	switch (which % 9) {
+	switch (which % 10) {
 	case 0:
 	case 1:
 	case 2: /* any owner at all, of this route, of another, or of nobody */
-		pages[which % 9][which / 9 % 2].owner[value % 64] = next(input);
+		pages[which % 10][which / 10 % 2].owner[value % 64] = next(input);
 		break;
 	case 3:
 		node->backends[value % TEST_BACKENDS].state = next(input) % 5;
@@ -124,7 +128,7 @@ static void disturb(struct node *node, struct input *input)
 		reuse(node, value % TEST_BACKENDS, input);
 		break;
 	case 5:
-		control_change(&node->control[1 + which / 9 % 2], node->model.now_ns, input);
+		control_change(&node->control[1 + which / 10 % 2], node->model.now_ns, input);
 		break;
 	case 6:
 		node->field.table_epoch[value & 1] = next(input) % 8;
@@ -137,14 +141,19 @@ static void disturb(struct node *node, struct input *input)
 		node->field.suspect_after = value % 4;
 		node->field.suspect_ns = next(input) * 10 * MS;
 		break;
+	case 9: /* one that does not exist, too */
+		node->field.latency = value % 3;
+		break;
 	}
 }
 
 static void check_books(const struct world *world)
 {
 	const struct node *node = &world->node;
+	struct waiting waiting[TEST_BACKENDS];
 	__u32 open[TEST_BACKENDS] = { 0 };
 
+	waiting_by_sockets(node, world->sockets, SOCKETS, waiting);
 	for (int i = 0; i < SOCKETS; i++) {
 		const struct nity_flow *flow = &world->sockets[i].flow;
 
@@ -153,8 +162,21 @@ static void check_books(const struct world *world)
 			open[flow->backend]++;
 	}
 	/* Equal to a count of sockets: so never below zero either. */
-	for (int i = 0; i < TEST_BACKENDS; i++)
+	for (int i = 0; i < TEST_BACKENDS; i++) {
 		REQUIRE(node->live[i].open == open[i]);
+		REQUIRE(waiting_agrees(&node->live[i], &waiting[i]));
+	}
+}
+
+/* Whoever can still be settled is: nobody holds a count, and nobody waits. */
+static void release_all(struct world *world)
+{
+	struct node *node = &world->node;
+
+	for (int i = 0; i < SOCKETS; i++)
+		nity_model_release(&node->model, &world->sockets[i], i & 1);
+	for (int i = 0; i < TEST_BACKENDS; i++)
+		REQUIRE(node->live[i].open == 0 && nobody_waits(&node->live[i]));
 }
 
 /* The mode in force, said here a second time and in other words than admit.h's. */
@@ -227,36 +249,54 @@ static void act(struct world *world, struct input *input)
 	struct node *node = &world->node;
 	uint8_t action = next(input);
 	struct nity_model_socket *socket = &world->sockets[action / 16 % SOCKETS];
-	int segments, retransmits;
+	int odd = action & 1, segments, retransmits;
+	/* Near where sequence numbers wrap around. */
+	__s8 seq;
 
-	switch (action % 8) {
+	switch (action % 16) {
 	case 0:
 	case 1:
 		socket->sk.src_port = next(input) % 3;
-		dial_and_check(world, socket, 1 + action / 8 % 2);
+		dial_and_check(world, socket, 1 + odd);
 		break;
 	case 2:
+	case 3:
+		seq = next(input);
+		nity_model_sent(&node->model, socket, seq, odd);
+		break;
+	case 4:
+	case 5:
+		nity_model_release(&node->model, socket, odd);
+		break;
+	case 6:
+	case 7: /* from steps finer than a token to steps beyond every threshold */
+		node->model.now_ns += next(input) * (odd ? 100 * MS : MS);
+		break;
+	case 8:
+	case 9: /* a heartbeat; or an older one, as no agent writes it */
+		node->field.last_agent_seen_ns = node->model.now_ns;
+		if (odd)
+			node->field.last_agent_seen_ns -= next(input) * 100 * MS;
+		node->field.held_epoch = node->field.epoch;
+		break;
+	case 10:
+	case 11:
+		seq = next(input);
+		nity_model_received(&node->model, socket, seq, next(input));
+		break;
+	case 12:
 		nity_model_established(&node->model, socket);
 		break;
-	case 3:
+	case 13:
 		segments = next(input);
 		retransmits = segments / 2;
 		nity_model_ended(&node->model, socket, segments & 1, retransmits & 1, segments & 4);
 		break;
-	case 4:
-		nity_model_release(&node->model, socket, 0);
-		break;
-	case 5: /* from steps finer than a token to steps beyond every threshold */
-		node->model.now_ns += next(input) * (action / 8 % 2 ? 100 * MS : MS);
-		break;
-	case 6: /* a heartbeat; or an older one, as no agent writes it */
-		node->field.last_agent_seen_ns = node->model.now_ns;
-		if (action / 8 % 2)
-			node->field.last_agent_seen_ns -= next(input) * 100 * MS;
-		node->field.held_epoch = node->field.epoch;
-		break;
-	case 7:
+	case 14:
 		disturb(node, input);
+		break;
+	case 15: /* within a flight of session tickets, and past it */
+		node->model.now_ns += next(input) * 4 * US;
 		break;
 	}
 }
@@ -273,9 +313,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		world.node.backends[i].address = ADDRESS(i);
 	for (int i = 0; i < SOCKETS; i++)
 		world.sockets[i].socket_cookie = i;
+	world.node.field.latency = NITY_LATENCY_FIRST_BYTE;
 	while (input.left) {
 		act(&world, &input);
 		check_books(&world);
 	}
+	release_all(&world);
 	return 0;
 }

@@ -5,17 +5,35 @@
  */
 #include "admit_cases.h"
 #include "pick_cases.h"
+#include "standing_cases.h"
 #include "observe_cases.h"
+#include "exchange_cases.h"
+#include "tls_cases.h"
+#include "waiting_cases.h"
+#include "waiting_race_cases.h"
+
+static const struct {
+	const struct test *tests;
+	size_t count;
+} groups[] = {
+	{ admit_tests, COUNT(admit_tests) },
+	{ pick_tests, COUNT(pick_tests) },
+	{ standing_tests, COUNT(standing_tests) },
+	{ observe_tests, COUNT(observe_tests) },
+	{ exchange_tests, COUNT(exchange_tests) },
+	{ tls_tests, COUNT(tls_tests) },
+	{ waiting_tests, COUNT(waiting_tests) },
+	{ waiting_race_tests, COUNT(waiting_race_tests) },
+};
 
 int main(int argc, char **argv)
 {
-	int first_pick = 1 + COUNT(admit_tests), first_observe = first_pick + COUNT(pick_tests);
-	int last = first_observe + COUNT(observe_tests) - 1;
-	int failed;
+	int planned = argc > 1 ? atoi(argv[1]) : 0, number = 1, failed = 0;
 
-	printf("1..%d\n", last + (argc > 1 ? atoi(argv[1]) : 0));
-	failed = run_tests(admit_tests, COUNT(admit_tests), 1);
-	failed += run_tests(pick_tests, COUNT(pick_tests), first_pick);
-	failed += run_tests(observe_tests, COUNT(observe_tests), first_observe);
+	for (size_t i = 0; i < COUNT(groups); i++)
+		planned += groups[i].count;
+	printf("1..%d\n", planned);
+	for (size_t i = 0; i < COUNT(groups); number += groups[i++].count)
+		failed += run_tests(groups[i].tests, groups[i].count, number);
 	return failed > 0;
 }

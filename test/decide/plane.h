@@ -16,6 +16,7 @@
 #define TEST_ROUTES 4
 #define TEST_BACKENDS 16
 #define TEST_HASH 64
+#define US 1000ULL
 #define MS 1000000ULL
 #define SECOND 1000000000ULL
 
@@ -161,10 +162,62 @@ static __attribute__((unused)) __u32 dial(struct node *node, __u32 route)
 	return node_dial(node, &socket, route);
 }
 
+/* What the sockets say of the requests that wait at one backend; its live words must say the same. */
+struct waiting {
+	__u32 waiting;
+	__u32 first_waiting;
+	__u64 since_ns;
+	__u64 first_since_ns;
+};
+
+static void waiting_by_sockets(const struct node *node, const struct nity_model_socket *sockets,
+			       int count, struct waiting by_backend[TEST_BACKENDS])
+{
+	memset(by_backend, 0, TEST_BACKENDS * sizeof(*by_backend));
+	for (int i = 0; i < count; i++) {
+		const struct nity_flow *flow = &sockets[i].flow;
+		struct waiting *waiting = &by_backend[flow->backend];
+
+		if (!flow->request_ns || flow->exchange == NITY_EXCHANGE_UNMEASURED ||
+		    flow->generation != node->backends[flow->backend].generation)
+			continue;
+		waiting->waiting++;
+		waiting->since_ns += flow->request_ns;
+		if (flow->exchange != NITY_EXCHANGE_FIRST)
+			continue;
+		waiting->first_waiting++;
+		waiting->first_since_ns += flow->request_ns;
+	}
+}
+
+static int waiting_agrees(const struct nity_backend_live *live, const struct waiting *waiting)
+{
+	return live->waiting == waiting->waiting && live->waiting_since_ns == waiting->since_ns &&
+	       live->first_waiting == waiting->first_waiting &&
+	       live->first_since_ns == waiting->first_since_ns;
+}
+
+static __attribute__((unused)) int nobody_waits(const struct nity_backend_live *live)
+{
+	return waiting_agrees(live, &(struct waiting){ 0 });
+}
+
 static __attribute__((unused)) void owners_fill(__u32 *owners, __u32 owner)
 {
 	for (int slot = 0; slot < NITY_SLOTS_PER_PAGE; slot++)
 		owners[slot] = owner;
+}
+
+static __attribute__((unused)) void make_suspect(struct node *node, __u32 backend)
+{
+	node->live[backend].failures = 2;
+	node->live[backend].suspect_until_ns = 2000 * SECOND;
+}
+
+/* Leaves the heartbeat behind by long enough for FALLBACK. */
+static __attribute__((unused)) void lose_the_agent(struct node *node)
+{
+	node->model.now_ns += 100 * SECOND;
 }
 
 #endif

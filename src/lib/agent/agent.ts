@@ -30,7 +30,8 @@ export type Exclusively = <T>(change: () => T) => T | undefined;
 
 /** What the agent senses beside the kernel's counters. */
 export interface Senses {
-  node(lagMs: number): NodeSignals;
+  /** `mostOpen` is the count of open connections of the backend that has the most. */
+  node(lagMs: number, mostOpen: number): NodeSignals;
   app(route: string, backend: string): AppSummary | null;
 }
 
@@ -120,7 +121,7 @@ export class Agent {
 
     const served = [...this.projector.book.routes.values()].filter(({ removed }) => !removed);
     const rings = served.map((entry) => this.projector.ring(entry));
-    const node = this.senses.node(lagMs);
+    const node = this.senses.node(lagMs, this.counters.mostOpen(this.backendIndexes()));
     const beside = this.beside(node);
     const routes = served.map((entry, i) =>
       this.counters.route(entry, rings[i] ?? entry.owners, beside),

@@ -12,17 +12,13 @@ import { InputError } from '../errors.js';
 import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
+import type { AgentLog } from './log.js';
 import { Reporter, reportSocket, serveReports } from './report.js';
 import { Sensorium } from './sensorium.js';
 import { describeReason } from './words.js';
 
 /** A safeguard, not a signal: rare enough to cost nothing. */
 const reconcileEveryMs = 60_000;
-
-export interface AgentLog {
-  info(message: string): void;
-  warn(message: string): void;
-}
 
 export interface RunOptions {
   readonly pinPath: string;
@@ -84,10 +80,11 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     const phase = nodeNumber(hostname());
     const clock = new TickClock(knobs.tickMs, phase);
-    const senses = new Sensorium(log, () => {
+    const senses = new Sensorium(log);
+    undo.push(() => senses.close());
+    senses.wakeOnStall(() => {
       clock.wake();
     });
-    undo.push(() => senses.close());
     const agent = new Agent({
       plane,
       knobs,

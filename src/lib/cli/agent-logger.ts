@@ -1,5 +1,5 @@
 // The agent's log: one line an event on stderr, time first.
-import type { AgentLog } from '../agent/run.js';
+import type { AgentLog } from '../agent/log.js';
 import { palette } from './colour.js';
 
 export class AgentLogger implements AgentLog {

@@ -190,7 +190,12 @@ export class Projector {
       changed = true;
     }
     for (const [id, endpoint] of wanted) {
-      if (entry.backends.has(id)) continue;
+      const known = entry.backends.get(id);
+      if (known !== undefined) {
+        // What is said beside the address may have changed, and maps do not keep it.
+        entry.backends.set(id, { index: known.index, endpoint });
+        continue;
+      }
       const index = this.book.backendIndexes.allocate(this.plane.nowNs());
       const generation = this.plane.backends.get(index, 'generation') + 1;
       // Still FREE while it is written: no table names it yet, and none may trust half of it.

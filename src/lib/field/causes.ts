@@ -6,13 +6,12 @@ import type { Moved } from './motion.js';
 import type { Observation } from './observation.js';
 import { failureRatio } from './pressure.js';
 import type { Cause, Reason } from './reasons.js';
+import type { AdmissionMode, Regime } from './states.js';
 import type {
-  AdmissionMode,
   BackendMemory,
   BackendSignals,
   Pressure,
   Reference,
-  Regime,
   RouteMemory,
   RouteSignals,
 } from './types.js';

@@ -3,7 +3,8 @@
 import type { Knobs } from '../config/knobs.js';
 import { exp2 } from './arithmetic.js';
 import { failureRatio } from './pressure.js';
-import type { BackendMemory, BackendSignals, Circuit, IsolationCause } from './types.js';
+import type { IsolationCause } from './states.js';
+import type { BackendMemory, BackendSignals, Circuit } from './types.js';
 
 /** What the tick says of a backend, beside its memory. */
 export interface Verdict {

@@ -3,7 +3,8 @@
 import type { Knobs } from '../config/knobs.js';
 import type { Cause } from './reasons.js';
 import { exhaustibles, stallResources, type NodeSignals } from './signals.js';
-import type { AdmissionMode, Exhaustion, NodeMemory, UsagePoint } from './types.js';
+import type { AdmissionMode } from './states.js';
+import type { Exhaustion, NodeMemory, UsagePoint } from './types.js';
 
 export const freshNode: NodeMemory = { stalled: [], usage: new Map() };
 

@@ -1,6 +1,6 @@
 // Why something changed: a closed list of causes, each with the numbers that
 // made it one. "Unknown" cannot be said.
-import type { AdmissionMode, IsolationCause, Regime } from './types.js';
+import type { AdmissionMode, IsolationCause, Regime } from './states.js';
 
 export type Cause =
   | { readonly kind: 'latency'; readonly us: number; readonly normalUs: number }

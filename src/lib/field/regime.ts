@@ -1,7 +1,7 @@
 // Regimes: how strict to be. A regime interprets a route's health over time; it
 // sets knobs and the gear, and never decides a packet's fate itself.
 import type { Knobs } from '../config/knobs.js';
-import { regimes, type AdmissionMode, type Regime } from './types.js';
+import { regimes, type AdmissionMode, type Regime } from './states.js';
 
 export interface Health {
   readonly systemic: boolean;

@@ -10,15 +10,8 @@ import { normalPressure } from './pressure.js';
 import type { Reason } from './reasons.js';
 import { noReference } from './reference.js';
 import { regimeOf, strictness } from './regime.js';
-import type {
-  AdmissionMode,
-  BackendField,
-  BackendState,
-  Pressure,
-  RouteField,
-  RouteMemory,
-  RouteSignals,
-} from './types.js';
+import type { AdmissionMode, BackendState } from './states.js';
+import type { BackendField, Pressure, RouteField, RouteMemory, RouteSignals } from './types.js';
 import { freshValve, gravest, stepValve, type Demand } from './valve.js';
 
 /** So many times the pressure of a backend like its peers is called degraded. */

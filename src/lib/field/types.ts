@@ -1,6 +1,7 @@
 // What the control law takes and gives. `null` is a signal that is missing,
 // which is never the same as zero.
 import type { Cause, Reason } from './reasons.js';
+import type { AdmissionMode, BackendState, IsolationCause, Regime } from './states.js';
 import type { AppSummary, NodeSignals, Stalls } from './signals.js';
 
 /** Answers of one tick that took about as long, by the centre of their bucket. */
@@ -44,9 +45,6 @@ export interface BackendSignals {
   readonly app: AppSummary | null;
 }
 
-export const admissionModes = ['normal', 'soft', 'hard'] as const;
-export type AdmissionMode = (typeof admissionModes)[number];
-
 export interface RouteSignals {
   readonly name: string;
   /** Slots of its table: a power of two. */
@@ -66,8 +64,6 @@ export interface Inputs {
   readonly node: NodeSignals;
   readonly routes: readonly RouteSignals[];
 }
-
-export type IsolationCause = 'errors' | 'latency' | 'silence';
 
 /** A backend's standing with the law. */
 export type Circuit =
@@ -122,10 +118,6 @@ export interface ValveMemory {
   readonly debt: number;
 }
 
-export const regimes = ['laminar', 'recovery', 'transition', 'crisis'] as const;
-/** From the calmest to the gravest. */
-export type Regime = (typeof regimes)[number];
-
 export interface RouteMemory {
   readonly backends: ReadonlyMap<string, BackendMemory>;
   readonly reference: Reference;
@@ -169,8 +161,6 @@ export interface Pressure {
   readonly gate: number;
   readonly total: number;
 }
-
-export type BackendState = 'healthy' | 'degraded' | 'isolated';
 
 export interface BackendField {
   readonly id: string;

@@ -4,13 +4,8 @@
 import type { Knobs } from '../config/knobs.js';
 import { average, gain, sum } from './arithmetic.js';
 import type { Cause } from './reasons.js';
-import {
-  admissionModes,
-  type AdmissionMode,
-  type RouteSignals,
-  type ValveField,
-  type ValveMemory,
-} from './types.js';
+import { admissionModes, type AdmissionMode } from './states.js';
+import type { RouteSignals, ValveField, ValveMemory } from './types.js';
 
 export const freshValve: ValveMemory = {
   mode: 'normal',

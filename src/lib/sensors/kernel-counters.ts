@@ -202,6 +202,13 @@ export class KernelCounters {
     };
   }
 
+  /** Open connections of the backend among `indexes` that has the most. */
+  mostOpen(indexes: Iterable<number>): number {
+    let most = 0;
+    for (const index of indexes) most = Math.max(most, this.read.open(index));
+    return most;
+  }
+
   private refusedSince(index: number): number {
     const now = this.read.routeRefused(index);
     const before = this.refusedBefore.get(index) ?? now;

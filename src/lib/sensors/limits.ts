@@ -71,50 +71,25 @@ export function conntrackUsage(count: Text, max: Text): Reading<Usage> {
   return usage(used, limit, '/proc/sys/net/netfilter/nf_conntrack_max');
 }
 
-function socketsOf(sockstat: string, protocol: 'TCP' | 'TCP6', state: string): number | undefined {
-  const line = sockstat.split('\n').find((text) => text.startsWith(`${protocol}: `));
-  const words = line?.split(' ') ?? [];
-  const at = words.indexOf(state);
-  return at === -1 ? undefined : countOf(words[at + 1]);
-}
-
 /**
- * An upper bound of the ephemeral ports in use: all TCP sockets of this network namespace
- * and those in TIME-WAIT, against the size of ip_local_port_range.
- *
- * While it is below the limit, no destination has used up the ports. The reverse does not
- * hold: listening and accepted sockets, which take no such port, are counted too, and
- * sockets to different destinations may share a port, but how many go to which is not seen
- * here. So a count beyond the limit says nothing, and is not a reading: a busy server would
- * seem exhausted for good. Nor are ip_local_reserved_ports and sockets that are bound but
- * not connected counted.
+ * Ephemeral ports towards the backend that most connections of this node go to: `mostOpen`,
+ * of the size of ip_local_port_range. A port is taken for one destination only, so sockets
+ * to others, and those that were accepted, do not count; nor do those in TIME-WAIT, which
+ * the kernel reuses before it runs out, nor sockets past the dataplane.
  */
-export function ephemeralPortUsage(sockstat: Text, sockstat6: Text, range: Text): Reading<Usage> {
-  if (sockstat.kind === 'missing') return sockstat;
+export function ephemeralPortUsage(mostOpen: number, range: Text): Reading<Usage> {
   if (range.kind === 'missing') return range;
-  const path = '/proc/net/sockstat';
-  const inUse = socketsOf(sockstat.value, 'TCP', 'inuse');
-  const timeWait = socketsOf(sockstat.value, 'TCP', 'tw');
-  // A kernel without IPv6 has no such file; TIME-WAIT is counted for both in the other.
-  const inUse6 = sockstat6.kind === 'missing' ? 0 : socketsOf(sockstat6.value, 'TCP6', 'inuse');
   const [first, last] = range.value.trim().split(/\s+/, 2).map(countOf);
-  if (first === undefined || last === undefined || last < first) {
-    return usage(undefined, undefined, '/proc/sys/net/ipv4/ip_local_port_range');
-  }
-  if (inUse === undefined || timeWait === undefined || inUse6 === undefined) {
-    return usage(undefined, undefined, path);
-  }
-  const used = inUse + timeWait + inUse6;
-  const limit = last - first + 1;
-  if (used > limit) {
-    return missing(`there are more TCP sockets (${used}) than ephemeral ports (${limit})`);
-  }
-  return usage(used, limit, path);
+  const limit =
+    first === undefined || last === undefined || last < first ? undefined : last - first + 1;
+  return usage(mostOpen, limit, '/proc/sys/net/ipv4/ip_local_port_range');
 }
 
 export class LimitSensors {
   private readonly files: Readonly<Record<string, KeptFile>>;
-  private readonly sensors: Readonly<Record<Exhaustible, (nowMs: number) => Reading<Usage>>>;
+  private readonly sensors: Readonly<
+    Record<Exhaustible, (nowMs: number, mostOpen: number) => Reading<Usage>>
+  >;
 
   /** `root` holds proc/; it is / but for tests. */
   constructor(root = '/') {
@@ -129,8 +104,6 @@ export class LimitSensors {
       fileNr: file('/proc/sys/fs/file-nr'),
       tracked: file('/proc/sys/net/netfilter/nf_conntrack_count', noTracking),
       mostTracked: file('/proc/sys/net/netfilter/nf_conntrack_max', noTracking),
-      sockstat: file('/proc/net/sockstat'),
-      sockstat6: file('/proc/net/sockstat6'),
       portRange: file('/proc/sys/net/ipv4/ip_local_port_range'),
     };
     this.files = files;
@@ -141,23 +114,20 @@ export class LimitSensors {
       fileDescriptors: (nowMs) => fileDescriptorUsage(files.fileNr.read(nowMs)),
       conntrack: (nowMs) =>
         conntrackUsage(files.tracked.read(nowMs), files.mostTracked.read(nowMs)),
-      ephemeralPorts: (nowMs) =>
-        ephemeralPortUsage(
-          files.sockstat.read(nowMs),
-          files.sockstat6.read(nowMs),
-          files.portRange.read(nowMs),
-        ),
+      ephemeralPorts: (nowMs, mostOpen) =>
+        ephemeralPortUsage(mostOpen, files.portRange.read(nowMs)),
     };
   }
 
-  read(nowMs: number): Readonly<Record<Exhaustible, Reading<Usage>>> {
+  /** `mostOpen` is the count of open connections of the backend that has the most. */
+  read(nowMs: number, mostOpen: number): Readonly<Record<Exhaustible, Reading<Usage>>> {
     const { memory, pids, fileDescriptors, conntrack, ephemeralPorts } = this.sensors;
     return {
-      memory: memory(nowMs),
-      pids: pids(nowMs),
-      fileDescriptors: fileDescriptors(nowMs),
-      conntrack: conntrack(nowMs),
-      ephemeralPorts: ephemeralPorts(nowMs),
+      memory: memory(nowMs, mostOpen),
+      pids: pids(nowMs, mostOpen),
+      fileDescriptors: fileDescriptors(nowMs, mostOpen),
+      conntrack: conntrack(nowMs, mostOpen),
+      ephemeralPorts: ephemeralPorts(nowMs, mostOpen),
     };
   }
 

@@ -61,11 +61,14 @@ export class NodeSensors {
     for (const { sensor } of before.values()) sensor?.close();
   }
 
-  /** `nowMs` is of a monotonic clock: shares are of the time since the last look. */
-  read(nowMs: number, loopLagMs: number): NodeSignals {
+  /**
+   * `nowMs` is of a monotonic clock: shares are of the time since the last look. `mostOpen`
+   * is the count of open connections of the backend that has the most.
+   */
+  read(nowMs: number, loopLagMs: number, mostOpen = 0): NodeSignals {
     return {
       stalls: this.stalls.look(nowMs),
-      usage: this.limits.read(nowMs),
+      usage: this.limits.read(nowMs, mostOpen),
       cgroups: this.lookAtCgroups(nowMs),
       loopLagMs,
     };
