@@ -178,7 +178,8 @@ static void unmeasured_flows_record_nothing(struct node *node)
 
 		node_init(node);
 		node->field.latency = latency;
-		node->control[1].latency_mask = ~0u;
+		/* One is switched off for all, the other passed over by its route's mask. */
+		node->control[1].latency_mask = latency == NITY_LATENCY_CONNECT ? 0 : ~0u;
 		backend = connection(node, &socket);
 		EXPECT(socket.flow.exchange == NITY_EXCHANGE_UNMEASURED);
 		/* What is switched on now is for connections to come. */
@@ -234,6 +235,26 @@ static void so_many_exchanges_go_by_after_a_measured_one(struct node *node)
 	EXPECT(node->counts[backend].first_byte_ns == 10 * MS);
 }
 
+/* Bytes that were no answer do not make it go by. */
+static void a_request_that_waits_is_never_passed_over(struct node *node)
+{
+	struct nity_model_socket socket = { .socket_cookie = 1 };
+	static const struct step steps[] = {
+		SEND(0, 0),	    HEAR(MS, 100, 'H'),	     SEND(MS, 100),
+		HEAR(MS, 100, 'x'), SEND_ANEW(50 * MS, 120), HEAR(2 * MS, 200, 'H'),
+	};
+	__u32 backend;
+
+	measure_all(node);
+	backend = connection(node, &socket);
+	for (size_t i = 0; i < COUNT(steps); i++) {
+		node->control[1].latency_skip = i < 2 ? 0 : 5;
+		take(node, &socket, 0, &steps[i]);
+	}
+	EXPECT(node->counts[backend].answered == 2);
+	EXPECT(node->counts[backend].first_byte_ns == 3 * MS);
+}
+
 static const struct test exchange_tests[] = {
 	{ "first byte: every edge of the histogram", latency_histogram_edges },
 	{ "exchange: a request is answered once, from its first byte to the answer's",
@@ -249,6 +270,8 @@ static const struct test exchange_tests[] = {
 	  the_mask_measures_its_share_of_each_backend },
 	{ "measured: so many exchanges go by after a measured one",
 	  so_many_exchanges_go_by_after_a_measured_one },
+	{ "measured: a request that waits is never passed over",
+	  a_request_that_waits_is_never_passed_over },
 };
 
 #endif

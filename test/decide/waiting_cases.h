@@ -80,6 +80,52 @@ static void another_dial_begins_a_first_exchange(struct node *node)
 	EXPECT(nobody_waits(&node->live[first]) && node->counts[first].unanswered == 0);
 }
 
+/* The client's hello, the backend's, the client's last flight, and a session ticket. */
+static void shake_hands(struct node *node, struct nity_model_socket *socket)
+{
+	static const struct step steps[] = {
+		SEND(0, 0),
+		HEAR(MS, 500, NITY_TLS_HANDSHAKE),
+		SEND(MS, 500),
+		HEAR(MS, 600, 23),
+	};
+
+	for (size_t i = 0; i < COUNT(steps); i++)
+		take(node, socket, 0, &steps[i]);
+}
+
+static void another_dial_knows_no_old_ticket(struct node *node)
+{
+	struct nity_model_socket socket = { .socket_cookie = 1 };
+	__u32 backend;
+
+	measure_all(node);
+	for (int dials = 0; dials < 3; dials++) {
+		backend = connection(node, &socket);
+		shake_hands(node, &socket);
+		EXPECT(node->live[backend].waiting == 1 && node->counts[backend].answered == 0);
+		node->model.now_ns += NITY_PATIENCE_NS;
+	}
+}
+
+static void another_dial_may_be_unmeasured(struct node *node)
+{
+	struct nity_model_socket socket = { .socket_cookie = 1 };
+	__u32 backend;
+
+	measure_all(node);
+	connection(node, &socket);
+	nity_model_sent(&node->model, &socket, 0, 0);
+	node->field.latency = NITY_LATENCY_CONNECT;
+	backend = connection(node, &socket);
+	nity_model_sent(&node->model, &socket, 0, 0);
+	for (int i = 0; i < TEST_BACKENDS; i++)
+		EXPECT(nobody_waits(&node->live[i]));
+	nity_model_received(&node->model, &socket, 100, 'H');
+	nity_model_release(&node->model, &socket, 1);
+	EXPECT(node->counts[backend].answered == 0 && node->counts[backend].dropped == 0);
+}
+
 static void a_reused_index_knows_no_old_exchange(struct node *node)
 {
 	static const struct step steps[] = {
@@ -211,6 +257,9 @@ static const struct test waiting_tests[] = {
 	  a_first_request_without_an_answer },
 	{ "waiting: another dial on the socket begins a first exchange",
 	  another_dial_begins_a_first_exchange },
+	{ "waiting: another dial on the socket knows no old ticket",
+	  another_dial_knows_no_old_ticket },
+	{ "waiting: another dial on the socket may be unmeasured", another_dial_may_be_unmeasured },
 	{ "waiting: an old exchange touches nothing of a new endpoint",
 	  a_reused_index_knows_no_old_exchange },
 	{ "waiting: at every instant what the sockets say, in random histories",

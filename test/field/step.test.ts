@@ -282,3 +282,46 @@ describe('a missing signal', () => {
     expect(field.routes[0]?.backends[3]?.pressure.gate).toBe(knobs.errorGatePressure);
   });
 });
+
+describe('a route at rest', () => {
+  const quiet = (slots: number) => [idle('a', slots), idle('b', slots)];
+
+  it('costs no computation: its memory and its field are the same objects tick after tick', () => {
+    let { state, field } = step(freshState, inputsOf([routeOf(quiet(0))]), knobs);
+    for (let i = 0; i < 3; i++) {
+      ({ state, field } = step(state, inputsOf([routeOf(quiet(32))]), knobs));
+    }
+    const again = step(state, inputsOf([routeOf(quiet(32))]), knobs);
+    expect(again.field.routes[0]).toBe(field.routes[0]);
+    expect(again.state.routes.get('r')).toBe(state.routes.get('r'));
+  });
+
+  it('wakes for whatever happens, and for other knobs', () => {
+    let { state, field } = step(freshState, inputsOf([routeOf(quiet(0))]), knobs);
+    for (let i = 0; i < 3; i++) {
+      ({ state, field } = step(state, inputsOf([routeOf(quiet(32))]), knobs));
+    }
+    const busy = [{ ...idle('a', 32), picks: 1, connects: 1 }, idle('b', 32)];
+    for (const route of [
+      routeOf(busy),
+      routeOf(quiet(32), { refused: 1 }),
+      routeOf(quiet(32), { override: 'hard' }),
+      routeOf([idle('a', 40), idle('b', 24)]),
+      routeOf([idle('a', 64)]),
+    ]) {
+      expect(step(state, inputsOf([route]), knobs).field.routes[0]).not.toBe(field.routes[0]);
+    }
+    const retuned = step(state, inputsOf([routeOf(quiet(32))]), { ...knobs, deadBand: 0.4 });
+    expect(retuned.field.routes[0]?.motion.startsAt).toBeCloseTo(32 * 0.4);
+  });
+
+  it('comes to rest within a minute of its last request', () => {
+    const world = warm();
+    const slots = world.ids.map((id) => ({ ...idle(id, world.owned.get(id)), openMean: 0 }));
+    let { state } = world;
+    for (let i = 0; i < 300; i++) {
+      ({ state } = step(state, inputsOf([routeOf(slots, { slots: world.slots })]), world.knobs));
+    }
+    expect(state.routes.get('r')?.rest).not.toBeNull();
+  });
+});

@@ -253,14 +253,12 @@ export class StructArray<N extends StructName> {
     };
   }
 
-  /** One element's array of 32-bit words, as they are in shared memory at the moment. */
-  elements(field: FieldsOfKind<N, 'u32'>): (index: number) => Uint32Array {
-    const { offset } = this.codec.place(field);
-    const count = this.codec.count(field);
+  /** A reader of one word of a 32-bit array field. */
+  elementReader(field: FieldsOfKind<N, 'u32'>): (index: number, element: number) => number {
     const { words } = this;
     const stride = this.codec.size / 4;
-    const word = offset / 4;
-    return (index) => words.subarray(index * stride + word, index * stride + word + count);
+    const word = this.codec.place(field).offset / 4;
+    return (index, element) => words[index * stride + word + element] ?? 0;
   }
 
   /** A writer of one 32-bit field or of an element of a 32-bit array field, for the same loops. */

@@ -54,6 +54,14 @@ export function average(
   return before === null ? sample : before + alpha * (sample - before);
 }
 
+/** What a fading count is when nothing of it is left: it would fade for ever. */
+const spent = 1e-3;
+
+/** A fading count, or 0 once it is spent. */
+export function faded(count: number): number {
+  return count < spent ? 0 : count;
+}
+
 export function sum(values: readonly number[]): number {
   let total = 0;
   for (const value of values) total += value;
@@ -63,7 +71,7 @@ export function sum(values: readonly number[]): number {
 /** The lower median: a value that occurs, so one wild backend cannot invent it; null of none. */
 export function median(values: readonly number[]): number | null {
   if (values.length === 0) return null;
-  const sorted = [...values].sort((a, b) => a - b);
+  const sorted = Float64Array.from(values).sort();
   return sorted[(sorted.length - 1) >> 1] ?? null;
 }
 

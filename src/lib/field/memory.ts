@@ -1,7 +1,7 @@
 // What is remembered of a backend from tick to tick. Everything fades with wall
 // time, so an old failure is forgotten without new connects.
 import type { Knobs } from '../config/knobs.js';
-import { average, exp2, gain, log2 } from './arithmetic.js';
+import { average, exp2, faded, gain, log2 } from './arithmetic.js';
 import type { BackendMemory, BackendSignals, Circuit, LatencySample } from './types.js';
 
 export function freshMemory(knobs: Knobs): BackendMemory {
@@ -22,24 +22,17 @@ export function freshMemory(knobs: Knobs): BackendMemory {
 
 /** The answers of one tick in log2 of microseconds, net of the path. */
 export interface Heard {
+  readonly samples: readonly LatencySample[];
+  /** Of each sample. */
   readonly logs: readonly number[];
-  readonly counts: readonly number[];
   readonly count: number;
   readonly logSum: number;
   /** The path's round trip that was taken off. */
   readonly pathUs: number | null;
 }
 
-const nothing: readonly number[] = [];
-
 /** A tick without an answer. */
-export const unheard: Heard = {
-  logs: nothing,
-  counts: nothing,
-  count: 0,
-  logSum: 0,
-  pathUs: null,
-};
+export const unheard: Heard = { samples: [], logs: [], count: 0, logSum: 0, pathUs: null };
 
 /**
  * Takes the path's round trip off each answer, for it is no fault of the
@@ -53,19 +46,17 @@ export function hear(
 ): Heard {
   const pathUs = average(before.pathUs, signals.connectUs, gain(dtMs, knobs.latencyMs));
   const samples = answersOf(signals);
-  if (samples.length === 0) return { logs: nothing, counts: nothing, count: 0, logSum: 0, pathUs };
-  const logs: number[] = [];
-  const counts: number[] = [];
+  const { samples: none, logs: noLogs } = unheard;
+  if (samples.length === 0) return { samples: none, logs: noLogs, count: 0, logSum: 0, pathUs };
+  const logs = samples.map(({ us }) => log2(Math.max(us - (pathUs ?? 0), us / 16)));
   let heard = 0;
   let logSum = 0;
-  for (const { us, count } of samples) {
-    const log = log2(Math.max(us - (pathUs ?? 0), us / 16));
-    logs.push(log);
-    counts.push(count);
+  for (let i = 0; i < samples.length; i++) {
+    const count = samples[i]?.count ?? 0;
     heard += count;
-    logSum += count * log;
+    logSum += count * (logs[i] ?? 0);
   }
-  return { logs, counts, count: heard, logSum, pathUs };
+  return { samples, logs, count: heard, logSum, pathUs };
 }
 
 /** Typical latency in log2 of microseconds; null without evidence. */
@@ -102,14 +93,16 @@ export function remember(
   const alpha = gain(dtMs, knobs.latencyMs);
   const kept = 1 - alpha;
   const slowly = gain(dtMs, knobs.referenceMs);
+  const open = average(before.open, signals.app?.queueDepth ?? signals.openMean, alpha);
+  const answers = faded(before.answers * kept + heard.count);
   // Spelled out: a tick makes one of these for each backend, and a copy by spread is slow.
   return {
-    open: average(before.open, signals.app?.queueDepth ?? signals.openMean, alpha),
-    connects: before.connects * kept + signals.connects,
-    failures: before.failures * kept + failuresOf(signals),
-    retransmits: before.retransmits * kept + signals.retransmits,
-    answers: before.answers * kept + heard.count,
-    logSum: before.logSum * kept + heard.logSum,
+    open: open === null ? null : faded(open),
+    connects: faded(before.connects * kept + signals.connects),
+    failures: faded(before.failures * kept + failuresOf(signals)),
+    retransmits: faded(before.retransmits * kept + signals.retransmits),
+    answers,
+    logSum: answers === 0 ? 0 : before.logSum * kept + heard.logSum,
     ownLog: before.ownLog,
     pathUs: heard.pathUs,
     pathReferenceUs: average(before.pathReferenceUs, signals.connectUs, slowly),

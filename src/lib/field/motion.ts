@@ -13,6 +13,7 @@ export interface Moved {
   readonly weights: readonly number[];
   readonly targets: readonly number[];
   readonly slots: readonly number[];
+  readonly order: readonly number[];
   readonly motion: Motion;
   /** The skew by which the guard made the step smaller; null when it did not. */
   readonly guardedSkew: number | null;
@@ -30,8 +31,17 @@ function weightsOf(observation: Observation, knobs: Knobs): number[] {
   return raw.map((weight) => (total > 0 ? weight / total : 1 / raw.length));
 }
 
-/** Names decide ties, so the order in which backends are listed cannot. */
-function tieOrder({ backends }: RouteSignals): number[] {
+/**
+ * Names decide ties, so the order in which backends are listed cannot. As long as
+ * the same are listed alike, the order of the last tick still holds.
+ */
+function tieOrder({ backends }: RouteSignals, before: RouteMemory): readonly number[] {
+  let at = 0;
+  let same = backends.length === before.backends.size;
+  before.backends.forEach((_, id) => {
+    same &&= backends[at++]?.id === id;
+  });
+  if (same) return before.order;
   return backends
     .map((_, i) => i)
     .sort((a, b) => ((backends[a]?.id ?? '') < (backends[b]?.id ?? '') ? -1 : 1));
@@ -60,7 +70,7 @@ export function move(
 ): Moved {
   const { slots: total, backends } = route;
   const fair = total / Math.max(1, backends.length);
-  const order = tieOrder(route);
+  const order = tieOrder(route, before);
   const weights = weightsOf(observation, knobs);
   // An isolated backend keeps one slot, which the kernel meters by the drip.
   const least = Math.max(1, Math.round(fair * knobs.floorShare));
@@ -89,6 +99,7 @@ export function move(
     weights,
     targets: target,
     slots,
+    order,
     motion: { worst, startsAt, stopsAt, moving, limit, guard: guard.scale, skew },
     guardedSkew: guard.tightened ? skewNow : null,
   };

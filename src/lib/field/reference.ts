@@ -1,7 +1,7 @@
 // What is normal: a route's long-run latency and spread, and each backend's own.
 // Latency is judged against these, never against an absolute figure.
 import type { Knobs } from '../config/knobs.js';
-import { average, clamp, gain, median } from './arithmetic.js';
+import { average, clamp, faded, gain, median } from './arithmetic.js';
 import { typicalLog, unheard, type Heard } from './memory.js';
 import type { BackendMemory, Reference } from './types.js';
 
@@ -25,13 +25,13 @@ function tickMedian(heard: readonly Heard[]): number | null {
 function tickVariance(heard: readonly Heard[], memories: readonly BackendMemory[]): number | null {
   let answers = 0;
   let squares = 0;
-  heard.forEach(({ logs, counts, count, logSum }, i) => {
+  heard.forEach(({ samples, logs, count, logSum }, i) => {
     const memory = memories[i];
     if (count === 0 || memory === undefined) return;
     const typical = typicalLog(memory) ?? logSum / count;
     for (let k = 0; k < logs.length; k++) {
       const away = (logs[k] ?? typical) - typical;
-      squares += (counts[k] ?? 0) * away * away;
+      squares += (samples[k]?.count ?? 0) * away * away;
     }
     answers += count;
   });
@@ -111,14 +111,14 @@ export function judgeLatency(
   const reference = follow(before, median(known), tickVariance(heard, memories), dtMs, knobs);
   const drift = tolerated(reference, knobs, slowerOctaves);
   const peers = tickMedian(heard);
-  const faded = 1 - gain(dtMs, evidenceMs);
+  const kept = 1 - gain(dtMs, evidenceMs);
   const slowly = gain(dtMs, knobs.referenceMs);
   const backends = memories.map((memory, i): LatencyVerdict => {
-    const { logs, counts, count, logSum } = heard[i] ?? unheard;
+    const { samples, logs, count, logSum } = heard[i] ?? unheard;
     const normal = normalLog(memory, reference, peers);
     if (normal === null || count === 0) {
       const { evidence, ownLog } = memory;
-      return { evidence: evidence * faded, ownLog, slow: false, good: false };
+      return { evidence: faded(evidence * kept), ownLog, slow: false, good: false };
     }
     let { evidence } = memory;
     let slowest = -Infinity;
@@ -127,7 +127,7 @@ export function judgeLatency(
       const away = (logs[k] ?? normal) - normal;
       slowest = Math.max(slowest, away);
       quickest = Math.min(quickest, away);
-      evidence += (counts[k] ?? 0) * Math.min(most, away - drift);
+      evidence += (samples[k]?.count ?? 0) * Math.min(most, away - drift);
     }
     evidence = Math.max(0, evidence);
     // Its own normal is learned in good times only.

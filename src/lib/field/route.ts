@@ -9,9 +9,17 @@ import { isOut, observe, type Observation } from './observation.js';
 import { normalPressure } from './pressure.js';
 import type { Reason } from './reasons.js';
 import { noReference } from './reference.js';
+import { isIdle, isSpent } from './rest.js';
 import { regimeOf, strictness } from './regime.js';
 import type { AdmissionMode, BackendState } from './states.js';
-import type { BackendField, Pressure, RouteField, RouteMemory, RouteSignals } from './types.js';
+import type {
+  BackendField,
+  BackendMemory,
+  Pressure,
+  RouteField,
+  RouteMemory,
+  RouteSignals,
+} from './types.js';
 import { freshValve, gravest, stepValve, type Demand } from './valve.js';
 
 /** So many times the pressure of a backend like its peers is called degraded. */
@@ -19,6 +27,7 @@ const degradedAt = 1.5;
 
 export const freshRoute: RouteMemory = {
   backends: new Map(),
+  order: [],
   reference: noReference,
   moving: false,
   guard: 1,
@@ -27,6 +36,7 @@ export const freshRoute: RouteMemory = {
   regime: 'laminar',
   systemic: false,
   overridden: null,
+  rest: null,
 };
 
 const noPressure: Pressure = {
@@ -112,6 +122,14 @@ function scaleHint(
   return conductance < knobs.conductanceMin ? 'conductance' : null;
 }
 
+function byId(backends: readonly BackendField[]): Map<string, BackendMemory> {
+  const memories = new Map<string, BackendMemory>();
+  for (const { id, memory } of backends) memories.set(id, memory);
+  return memories;
+}
+
+const noReasons: readonly Reason[] = [];
+
 export interface RouteStep {
   readonly memory: RouteMemory;
   readonly field: RouteField;
@@ -126,6 +144,9 @@ export function stepRoute(
   knobs: Knobs,
 ): RouteStep {
   const before = known ?? freshRoute;
+  if (before.rest !== null && isIdle(route, before, node)) {
+    return { memory: before, field: before.rest, reasons: noReasons };
+  }
   const strict = strictness[before.regime];
   const observation = observe(route, before, strict, dtMs, knobs);
   const moved = move(route, before, observation, strict, knobs);
@@ -151,31 +172,33 @@ export function stepRoute(
   };
   const regime = regimeOf(before.regime, health, knobs);
   const { motion } = moved;
-  return {
-    memory: {
-      backends: new Map(backends.map(({ id, memory }) => [id, memory])),
-      reference,
-      moving: motion.moving,
-      guard: motion.guard,
-      skew: motion.skew,
-      valve: valve.memory,
-      regime,
-      systemic,
-      overridden: route.override,
-    },
-    field: {
-      name: route.name,
-      slots: route.slots,
-      backends,
-      regime,
-      gear: strictness[regime].gear,
-      systemic,
-      conductance,
-      referenceUs: reference.log === null ? null : exp2(reference.log),
-      motion,
-      valve: valve.field,
-      scaleHint: scaleHint(observation, mode, conductance, knobs),
-    },
-    reasons: routeReasons(route, before, { observation, moved, mode, regime, demand }, knobs),
+  const field: RouteField = {
+    name: route.name,
+    slots: route.slots,
+    backends,
+    regime,
+    gear: strictness[regime].gear,
+    systemic,
+    conductance,
+    referenceUs: reference.log === null ? null : exp2(reference.log),
+    motion,
+    valve: valve.field,
+    scaleHint: scaleHint(observation, mode, conductance, knobs),
   };
+  const reasons = routeReasons(route, before, { observation, moved, mode, regime, demand }, knobs);
+  const memory: RouteMemory = {
+    backends: byId(backends),
+    order: moved.order,
+    reference,
+    moving: motion.moving,
+    guard: motion.guard,
+    skew: motion.skew,
+    valve: valve.memory,
+    regime,
+    systemic,
+    overridden: route.override,
+    rest: null,
+  };
+  const rests = reasons.length === 0 && isSpent(memory, knobs);
+  return { memory: rests ? { ...memory, rest: field } : memory, field, reasons };
 }

@@ -12,16 +12,25 @@ export function apportion(
 ): number[] {
   const sum = weights.reduce((a, b) => a + b, 0);
   if (sum <= 0) return weights.map(() => 0);
-  const exact = weights.map((weight) => (weight / sum) * total);
-  const counts = exact.map(Math.floor);
-  const remainder = (i: number) => (exact[i] ?? 0) - (counts[i] ?? 0);
-  const byRemainder = [...order].sort((a, b) => remainder(b) - remainder(a));
-  let left = total - counts.reduce((a, b) => a + b, 0);
-  for (const i of byRemainder) {
-    if (left <= 0) break;
+  const counts: number[] = [];
+  const remainders = new Float64Array(weights.length);
+  let left = total;
+  weights.forEach((weight, i) => {
+    const exact = (weight / sum) * total;
+    const whole = Math.floor(exact);
+    counts.push(whole);
+    remainders[i] = exact - whole;
+    left -= whole;
+  });
+  if (left <= 0) return counts;
+  // The `left` largest remainders are those above the cut, and as many at it as are wanting.
+  const cut = remainders.slice().sort()[weights.length - left] ?? 0;
+  const give = (i: number) => {
     counts[i] = (counts[i] ?? 0) + 1;
     left--;
-  }
+  };
+  for (const i of order) if ((remainders[i] ?? 0) > cut) give(i);
+  for (const i of order) if (left > 0 && remainders[i] === cut) give(i);
   return counts;
 }
 

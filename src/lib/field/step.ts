@@ -7,7 +7,12 @@ import { gravestRegime } from './regime.js';
 import { stepRoute } from './route.js';
 import type { FieldState, Inputs, StepResult } from './types.js';
 
-export const freshState: FieldState = { node: freshNode, routes: new Map(), held: false };
+export const freshState: FieldState = {
+  knobs: null,
+  node: freshNode,
+  routes: new Map(),
+  held: false,
+};
 
 /**
  * One tick. A route that is not in the inputs is forgotten. For each route the
@@ -17,14 +22,17 @@ export function step(state: FieldState, inputs: Inputs, knobs: Knobs): StepResul
   const { dtMs, held } = inputs;
   const node = judgeNode(state.node, inputs.node, dtMs, knobs);
   const demand = { mode: node.mode, cause: node.cause };
-  const steps = inputs.routes.map(
-    (route) =>
-      [route.name, stepRoute(route, state.routes.get(route.name), demand, dtMs, knobs)] as const,
-  );
+  const retuned = state.knobs !== knobs;
+  const steps = inputs.routes.map((route) => {
+    const known = state.routes.get(route.name);
+    const before = retuned && known !== undefined ? { ...known, rest: null } : known;
+    return [route.name, stepRoute(route, before, demand, dtMs, knobs)] as const;
+  });
   const hold: Reason[] =
     held === state.held ? [] : [{ change: { of: 'hold' }, cause: { kind: 'failsafe', held } }];
   return {
     state: {
+      knobs,
       node: node.memory,
       routes: new Map(steps.map(([name, { memory }]) => [name, memory])),
       held,

@@ -1,6 +1,7 @@
 // What the control law takes and gives. `null` is a signal that is missing,
 // which is never the same as zero.
 import type { Cause, Reason } from './reasons.js';
+import type { Knobs } from '../config/knobs.js';
 import type { AdmissionMode, BackendState, IsolationCause, Regime } from './states.js';
 import type { AppSummary, NodeSignals, Stalls } from './signals.js';
 
@@ -120,6 +121,8 @@ export interface ValveMemory {
 
 export interface RouteMemory {
   readonly backends: ReadonlyMap<string, BackendMemory>;
+  /** Positions of the backends by name, which decides ties. */
+  readonly order: readonly number[];
   readonly reference: Reference;
   /** Slots are on their way to their targets (Schmitt trigger of the dead band). */
   readonly moving: boolean;
@@ -130,6 +133,8 @@ export interface RouteMemory {
   readonly regime: Regime;
   readonly systemic: boolean;
   readonly overridden: AdmissionMode | null;
+  /** Its field while nothing of its memory is left to fade; null as long as there is. */
+  readonly rest: RouteField | null;
 }
 
 /** One look at a resource, for its growth. */
@@ -145,6 +150,8 @@ export interface NodeMemory {
 }
 
 export interface FieldState {
+  /** The knobs of the last step: with others, nothing rests. */
+  readonly knobs: Knobs | null;
   readonly node: NodeMemory;
   readonly routes: ReadonlyMap<string, RouteMemory>;
   readonly held: boolean;

@@ -2,7 +2,7 @@
 // asks for it, and opens slowly, one mode at a time. What soft admits comes from
 // the goodput that was measured; what was refused is a debt, repaid out of it.
 import type { Knobs } from '../config/knobs.js';
-import { average, gain, sum } from './arithmetic.js';
+import { average, faded, gain, sum } from './arithmetic.js';
 import type { Cause } from './reasons.js';
 import { admissionModes, type AdmissionMode } from './states.js';
 import type { RouteSignals, ValveField, ValveMemory } from './types.js';
@@ -68,13 +68,15 @@ export function stepValve(
   dtMs: number,
   knobs: Knobs,
 ): ValveStep {
-  const goodput = average(before.goodputPerSecond, goodputOf(signals, dtMs), gain(dtMs, goodputMs));
+  const goodput = faded(
+    average(before.goodputPerSecond, goodputOf(signals, dtMs), gain(dtMs, goodputMs)) ?? 0,
+  );
   const pressed = gravity(demand.mode) >= gravity(before.mode) && demand.mode !== 'normal';
   const calmMs = pressed ? 0 : before.calmMs + dtMs;
   const mode = nextMode(before, demand, calmMs, knobs);
-  const repaid = ((goodput ?? 0) * knobs.debtRepay * dtMs) / 1000;
+  const repaid = (goodput * knobs.debtRepay * dtMs) / 1000;
   const debt = Math.min(
-    (goodput ?? 0) * debtMostSeconds,
+    goodput * debtMostSeconds,
     Math.max(0, before.debt + signals.refused - (pressed ? 0 : repaid)),
   );
   const changed = mode !== before.mode;
@@ -86,8 +88,7 @@ export function stepValve(
     debt,
   };
   const share = pressed ? knobs.budgetPressed : knobs.budgetHeadroom;
-  const budgetPerSecond =
-    mode === 'soft' ? Math.max(knobs.budgetMin, (goodput ?? 0) * share) : null;
+  const budgetPerSecond = mode === 'soft' ? Math.max(knobs.budgetMin, goodput * share) : null;
   return {
     memory,
     field: {

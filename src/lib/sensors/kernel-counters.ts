@@ -1,6 +1,6 @@
 // The kernel's counters as signals of one tick: what each backend did since the
 // last look. A reading that cannot be true is missing, not zero.
-import { Latency } from '../dataplane/abi.js';
+import { Latency, Limit } from '../dataplane/abi.js';
 import type { BackendEntry, RouteEntry } from '../dataplane/book.js';
 import { readOverride } from '../dataplane/control.js';
 import { latencyEdges } from '../dataplane/histogram.js';
@@ -19,10 +19,21 @@ export interface Beside {
 const mostOpen = 1e7;
 
 /** The middle of each first-byte bucket, in microseconds; the first and last are open-ended. */
+const buckets = Limit.latencyBuckets;
 const centresUs = Array.from(
-  { length: 64 },
+  { length: buckets },
   (_, bucket) => (latencyEdges(bucket) + latencyEdges(bucket + 1)) / 2000,
 );
+
+/** Most ticks see a few answers of a bucket: these samples are made once. */
+const few = 8;
+const fewAnswers = centresUs.map((us) =>
+  Array.from({ length: few }, (_, count): LatencySample => ({ us, count })),
+);
+
+function sampleOf(bucket: number, count: number): LatencySample {
+  return fewAnswers[bucket]?.[count] ?? { us: centresUs[bucket] ?? 0, count };
+}
 
 const nobodyWaits: Waiting = { count: 0, ageMs: 0, answeredSince: true };
 const noAnswers: readonly LatencySample[] = [];
@@ -93,7 +104,7 @@ export class KernelCounters {
       connectNs: counters.reader('connectNs'),
       retransmits: counters.reader('retransmits'),
       answered: counters.reader('answered'),
-      firstByte: counters.elements('firstByteHistogram'),
+      firstByte: counters.elementReader('firstByteHistogram'),
       open: live.reader('open'),
       occupancyNs: live.signedReader('occupancyNs'),
       failures: live.reader('failures'),
@@ -129,17 +140,19 @@ export class KernelCounters {
   private answers(index: number, grown: number, known: boolean): readonly LatencySample[] {
     const { last, read } = this;
     const before = last.firstByte[index];
-    if (before !== undefined && grown === 0) return noAnswers;
-    const now = read.firstByte(index);
+    if (before !== undefined && known && grown === 0) return noAnswers;
     if (before === undefined || !known) {
-      last.firstByte[index] = now.slice();
+      last.firstByte[index] = Uint32Array.from({ length: buckets }, (_, bucket) =>
+        read.firstByte(index, bucket),
+      );
       return noAnswers;
     }
     const samples: LatencySample[] = [];
-    for (let bucket = 0; bucket < now.length; bucket++) {
-      const total = now[bucket] ?? 0;
+    for (let bucket = 0; bucket < buckets; bucket++) {
+      const total = read.firstByte(index, bucket);
       const count = total - (before[bucket] ?? 0);
-      if (count > 0) samples.push({ us: centresUs[bucket] ?? 0, count });
+      if (count === 0) continue;
+      samples.push(sampleOf(bucket, count));
       before[bucket] = total;
     }
     return samples;
@@ -236,10 +249,10 @@ export class KernelCounters {
       this.read.override(entry.index) === 0 ? undefined : readOverride(plane, entry.index, nowNs);
     const atNs = Number(nowNs);
     const backends: BackendSignals[] = [];
-    for (const [id, backend] of entry.backends) {
+    entry.backends.forEach((backend, id) => {
       const owned = slots.get(backend.index) ?? 0;
       backends.push(this.signals(entry.name, id, backend, owned, measured, atNs, beside));
-    }
+    });
     return {
       name: entry.name,
       slots: owners.length,

@@ -1,0 +1,49 @@
+// Rest: a route whose memory is spent and to which nothing happens need not be
+// computed again, for the law would come to the same. Most routes of a node rest.
+import type { Knobs } from '../config/knobs.js';
+import type { BackendSignals, RouteMemory, RouteSignals } from './types.js';
+import type { Demand } from './valve.js';
+
+function didNothing(signals: BackendSignals): boolean {
+  return (
+    signals.picks === 0 &&
+    signals.connects === 0 &&
+    signals.failures === 0 &&
+    signals.retransmits === 0 &&
+    signals.consecutiveFailures === 0 &&
+    !(signals.openMean !== null && signals.openMean > 0) &&
+    (signals.firstByte === null || signals.firstByte.length === 0) &&
+    (signals.waiting === null || signals.waiting.count === 0) &&
+    signals.stalls === null &&
+    signals.app === null
+  );
+}
+
+/** Whether the tick brings a resting route nothing new. */
+export function isIdle(route: RouteSignals, before: RouteMemory, node: Demand): boolean {
+  const rest = before.rest?.backends;
+  return (
+    node.mode === 'normal' &&
+    route.refused === 0 &&
+    route.override === before.overridden &&
+    rest?.length === route.backends.length &&
+    route.backends.every((signals, i) => {
+      const known = rest[i];
+      return known?.id === signals.id && known.slots === signals.slots && didNothing(signals);
+    })
+  );
+}
+
+/** Whether nothing in the memory changes any more by itself. */
+export function isSpent(memory: RouteMemory, knobs: Knobs): boolean {
+  const { moving, guard, regime, valve, overridden } = memory;
+  if (moving || guard !== 1 || regime !== 'laminar' || overridden !== null) return false;
+  if (valve.mode !== 'normal' || valve.debt > 0) return false;
+  if (valve.goodputPerSecond !== null && valve.goodputPerSecond > 0) return false;
+  for (const backend of memory.backends.values()) {
+    const { connects, failures, retransmits, answers, evidence, open, circuit } = backend;
+    if (connects + failures + retransmits + answers + evidence + (open ?? 0) > 0) return false;
+    if (circuit.kind !== 'admitted' || circuit.nextCooldownMs > knobs.isolationMs) return false;
+  }
+  return true;
+}
