@@ -33,11 +33,14 @@ export interface Senses {
   /** `mostOpen` is the count of open connections of the backend that has the most. */
   node(lagMs: number, mostOpen: number): NodeSignals;
   app(route: string, backend: string): AppSummary | null;
+  /** Whether applications can be heard at all. */
+  readonly hearsApps: boolean;
 }
 
 const noSenses: Senses = {
   node: (lagMs) => ({ ...nothingSensed('no sensors are attached'), loopLagMs: lagMs }),
   app: () => null,
+  hearsApps: false,
 };
 
 export interface AgentOptions {
@@ -59,6 +62,8 @@ export class Agent {
   private readonly senses: Senses;
   private readonly phase: number;
   private readonly counters: KernelCounters;
+  /** The field that each route's part of the maps was last set to. */
+  private readonly commanded = new Map<number, RouteField>();
   private readonly rates = new Map<string, Rates>();
   private knobs: Knobs;
   private state: FieldState = freshState;
@@ -92,6 +97,7 @@ export class Agent {
   /** What is to be served from now on; throws, and changes nothing, if it does not fit. */
   serve(routes: RouteSet): void {
     this.projector.reconcile(routes);
+    this.commanded.clear();
     this.counters.keepOnly(new Set(this.backendIndexes()));
   }
 
@@ -117,7 +123,7 @@ export class Agent {
     this.lastNs = startNs;
     this.sequence++;
     // Slots that another's flip brought back are the current ones of this tick already.
-    this.projector.follow();
+    if (this.projector.follow()) this.commanded.clear();
 
     const served = [...this.projector.book.routes.values()].filter(({ removed }) => !removed);
     const rings = served.map((entry) => this.projector.ring(entry));
@@ -156,6 +162,9 @@ export class Agent {
       const route = field.routes[i];
       const signals = routes[i];
       if (route === undefined || signals === undefined) return;
+      // A route at rest has the field that the kernel was given before.
+      if (this.commanded.get(entry.index) === route) return;
+      this.commanded.set(entry.index, route);
       this.sample(entry, signals, dtMs);
       this.command(entry, route, rings[i] ?? entry.owners);
     });
@@ -173,6 +182,7 @@ export class Agent {
       stalls: ({ endpoint }) =>
         endpoint.cgroup === undefined ? null : (cgroups.get(endpoint.cgroup) ?? null),
       app: (route, backend) => this.senses.app(route, backend),
+      quiet: ({ endpoint }) => endpoint.cgroup === undefined && !this.senses.hearsApps,
     };
   }
 

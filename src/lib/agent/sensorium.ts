@@ -56,6 +56,10 @@ export class Sensorium implements Senses {
     return this.sensors.read(performance.now(), lagMs, mostOpen);
   }
 
+  get hearsApps(): boolean {
+    return this.apps !== undefined;
+  }
+
   app(route: string, backend: string): AppSummary | null {
     return this.apps?.read(route, backend, performance.now()) ?? null;
   }

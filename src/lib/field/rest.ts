@@ -4,7 +4,8 @@ import type { Knobs } from '../config/knobs.js';
 import type { BackendSignals, RouteMemory, RouteSignals } from './types.js';
 import type { Demand } from './valve.js';
 
-function didNothing(signals: BackendSignals): boolean {
+/** A tick in which nothing happened to a backend, and nobody said anything of it. */
+export function didNothing(signals: BackendSignals): boolean {
   return (
     signals.picks === 0 &&
     signals.connects === 0 &&

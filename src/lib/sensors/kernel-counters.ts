@@ -6,6 +6,7 @@ import { readOverride } from '../dataplane/control.js';
 import { latencyEdges } from '../dataplane/histogram.js';
 import type { Plane } from '../dataplane/plane.js';
 import { meanAgeMs } from '../dataplane/snapshot.js';
+import { didNothing } from '../field/rest.js';
 import type { AppSummary, Stalls } from '../field/signals.js';
 import type { BackendSignals, LatencySample, RouteSignals, Waiting } from '../field/types.js';
 
@@ -13,6 +14,8 @@ import type { BackendSignals, LatencySample, RouteSignals, Waiting } from '../fi
 export interface Beside {
   stalls(backend: BackendEntry): Stalls | null;
   app(route: string, backend: string): AppSummary | null;
+  /** Neither has anything to say of this backend, nor will have in this tick. */
+  quiet(backend: BackendEntry): boolean;
 }
 
 /** More open connections than one node can hold: the two words were read between two writes. */
@@ -52,6 +55,8 @@ class LastLook {
   readonly retransmits: Float64Array;
   readonly answered: Float64Array;
   readonly firstByte: (Uint32Array | undefined)[] = [];
+  /** What is said of it while it does nothing. */
+  readonly idle: (BackendSignals | undefined)[] = [];
 
   constructor(backends: number) {
     this.seen = new Uint8Array(backends);
@@ -71,6 +76,7 @@ class LastLook {
   forget(index: number): void {
     this.seen[index] = 0;
     this.firstByte[index] = undefined;
+    this.idle[index] = undefined;
   }
 }
 
@@ -182,6 +188,19 @@ export class KernelCounters {
     const picks = read.picks(index);
     // The first look, or an index that was given to another: nothing to compare with.
     const known = last.seen[index] === 1 && picks >= (last.picks[index] ?? 0);
+    // Whatever a backend does, it does to a flow that was picked and is open.
+    const idle = last.idle[index];
+    if (
+      known &&
+      idle?.slots === slots &&
+      picks === last.picks[index] &&
+      last.open[index] === 0 &&
+      read.open(index) === 0 &&
+      beside.quiet(backend)
+    ) {
+      last.atNs[index] = atNs;
+      return idle;
+    }
     last.seen[index] = 1;
     const established = since(last.established, index, read.established(index), known);
     const failed = since(
@@ -198,7 +217,7 @@ export class KernelCounters {
     );
     const connectNs = since(last.connectNs, index, read.connectNs(index), known);
     const answered = since(last.answered, index, read.answered(index), known);
-    return {
+    const signals: BackendSignals = {
       id,
       slots,
       picks: since(last.picks, index, picks, known),
@@ -213,6 +232,8 @@ export class KernelCounters {
       stalls: beside.stalls(backend),
       app: beside.app(route, id),
     };
+    last.idle[index] = didNothing(signals) ? signals : undefined;
+    return signals;
   }
 
   /** Open connections of the backend among `indexes` that has the most. */
