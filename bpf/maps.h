@@ -84,7 +84,6 @@ struct nity_abi {
 	enum nity_backend_state backend_state;
 	enum nity_flow_phase flow_phase;
 	enum nity_latency latency;
-	enum nity_exchange exchange;
 	enum nity_counter counter;
 	struct nity_event event;
 	struct nity_socket socket;

@@ -203,13 +203,17 @@ static __always_inline void nity_observe_request(struct nity_flow *flow,
 			return;
 		if (__sync_val_compare_and_swap(&flow->request_ns, since_ns, 0) == since_ns)
 			nity_observe_waiting(live, -1, flow->exchange, since_ns);
-		flow->exchange = NITY_EXCHANGE_LATER;
+		/* What follows a handshake is told by its tickets, which may still be on their way. */
+		if (flow->exchange != NITY_EXCHANGE_TLS ||
+		    (flow->ticket_ns && now_ns - flow->ticket_ns >= NITY_TICKET_FLIGHT_NS))
+			flow->exchange = NITY_EXCHANGE_LATER;
 	} else if (flow->exchange == NITY_EXCHANGE_NONE) {
 		flow->exchange = NITY_EXCHANGE_FIRST;
 	} else if (flow->exchange == NITY_EXCHANGE_FIRST) {
 		flow->exchange = NITY_EXCHANGE_LATER;
 	}
-	flow->ticket_ns = 0;
+	if (flow->exchange != NITY_EXCHANGE_TLS)
+		flow->ticket_ns = 0;
 	flow->request_seq = seq;
 	nity_observe_waiting(live, 1, flow->exchange, now_ns);
 	__sync_lock_test_and_set(&flow->request_ns, now_ns);
@@ -243,13 +247,14 @@ static __always_inline void nity_observe_answer(struct nity_flow *flow,
 {
 	__u64 since_ns = nity_read(flow->request_ns);
 	__u32 exchange = flow->exchange;
-	int handshake = exchange == NITY_EXCHANGE_FIRST && first == NITY_TLS_HANDSHAKE;
+	int fresh = exchange == NITY_EXCHANGE_FIRST || exchange == NITY_EXCHANGE_TLS;
+	int handshake = fresh &&
+			(first == NITY_TLS_HANDSHAKE ||
+			 (exchange == NITY_EXCHANGE_TLS && first == NITY_TLS_CHANGE_CIPHER_SPEC));
 
 	if (!since_ns || (__s32)(ack - flow->request_seq) <= 0)
 		return;
-	if (exchange == NITY_EXCHANGE_TLS) {
-		if (first == NITY_TLS_HANDSHAKE || first == NITY_TLS_CHANGE_CIPHER_SPEC)
-			return;
+	if (exchange == NITY_EXCHANGE_TLS && !handshake) {
 		if (!flow->ticket_ns)
 			flow->ticket_ns = now_ns;
 		if (now_ns - flow->ticket_ns < NITY_TICKET_FLIGHT_NS)
@@ -258,7 +263,9 @@ static __always_inline void nity_observe_answer(struct nity_flow *flow,
 	if (__sync_val_compare_and_swap(&flow->request_ns, since_ns, 0) != since_ns)
 		return;
 	nity_observe_waiting(live, -1, exchange, since_ns);
-	flow->exchange = handshake ? NITY_EXCHANGE_TLS : NITY_EXCHANGE_LATER;
+	/* TLS 1.2 ends its handshake in a second exchange, and sends no tickets after it. */
+	flow->exchange = handshake && exchange == NITY_EXCHANGE_FIRST ? NITY_EXCHANGE_TLS :
+									NITY_EXCHANGE_LATER;
 	if (exchange == NITY_EXCHANGE_LATER && now_ns - since_ns > NITY_EXCHANGE_PATIENCE_NS)
 		return;
 	nity_write(live->answered_ns, now_ns);

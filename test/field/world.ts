@@ -16,8 +16,8 @@ import type {
   StepResult,
 } from '../../src/lib/field/types.js';
 
-export const dtMs = 200;
-export const silentNode: NodeSignals = nothingSensed('this is a test');
+const dtMs = 200;
+const silentNode: NodeSignals = nothingSensed('this is a test');
 
 /** mulberry32: a test must not flicker. */
 export function seeded(seed: number): () => number {

@@ -50,7 +50,7 @@ export function describeCause(cause: Cause): string {
   }
 }
 
-export function describeChange(change: Change): string {
+function describeChange(change: Change): string {
   switch (change.of) {
     case 'slots': {
       const { backend, from, to, because } = change;

@@ -34,8 +34,6 @@ export const Counter = {
   counters: 25,
 } as const;
 
-export const Exchange = { unmeasured: 0, none: 1, first: 2, tls: 3, later: 4 } as const;
-
 export const FailsafeMode = { normal: 0, hold: 1, fallback: 2 } as const;
 
 export const FlowPhase = { settled: 0, connecting: 1, established: 2 } as const;

@@ -25,7 +25,7 @@ const probePatienceMs = 1_000;
 const fewest = 2.5;
 
 /** The age at which an unanswered first request is silence. */
-export function silenceAgeMs(normalLog: number | null, knobs: Knobs): number {
+function silenceAgeMs(normalLog: number | null, knobs: Knobs): number {
   const normalMs = normalLog === null ? 0 : exp2(normalLog) / 1000;
   return Math.max(knobs.silenceMs, knobs.silenceFactor * normalMs);
 }

@@ -55,7 +55,7 @@ function pathTerm({ memory }: Observed, knobs: Knobs): number | null {
 }
 
 /** The worst share of time that a local backend's cgroup stalled; null for a remote one. */
-export function nodeTerm(stalls: Stalls | null): number | null {
+function nodeTerm(stalls: Stalls | null): number | null {
   if (stalls === null) return null;
   const shares = [
     ...(stalls.cpu.kind === 'read' ? [stalls.cpu.value.some] : []),

@@ -24,8 +24,6 @@ export type Cause =
   | { readonly kind: 'systemic'; readonly isolated: number; readonly backends: number }
   | { readonly kind: 'failsafe'; readonly held: boolean };
 
-export type CauseKind = Cause['kind'];
-
 /** What changed. */
 export type Change =
   | {

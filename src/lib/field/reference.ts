@@ -56,7 +56,7 @@ function follow(
 }
 
 /** Octaves above normal from which an answer speaks for isolation. */
-export function tolerated(reference: Reference, knobs: Knobs, slower: number): number {
+function tolerated(reference: Reference, knobs: Knobs, slower: number): number {
   // Heavy tails are normal where they are: 1.5 standard deviations.
   return Math.max(slower, clamp(Math.sqrt(reference.spread) * 1.5, 0, 2 * slower + knobs.epsilon));
 }

@@ -25,7 +25,7 @@ import { freshValve, gravest, stepValve, type Demand } from './valve.js';
 /** So many times the pressure of a backend like its peers is called degraded. */
 const degradedAt = 1.5;
 
-export const freshRoute: RouteMemory = {
+const freshRoute: RouteMemory = {
   backends: new Map(),
   order: [],
   reference: noReference,

@@ -25,7 +25,7 @@ const goodputMs = 2_000;
 /** Refused clients that have not come back by now have gone elsewhere. */
 const debtMostSeconds = 60;
 
-export function gravity(mode: AdmissionMode): number {
+function gravity(mode: AdmissionMode): number {
   return admissionModes.indexOf(mode);
 }
 
