@@ -110,4 +110,21 @@ describe('a services file', () => {
       'f.yaml:13:13: services[1].ports[0]: address 127.96.0.10:80 is given twice, first at services[0].ports[0]',
     ]);
   });
+
+  it('refuses a file that nests too deeply, and survives it', () => {
+    for (const [open, close] of [
+      ['[', ']'],
+      ['{a: ', '}'],
+      ['- ', ''],
+    ] as const) {
+      const text = `services:\n  - ${open.repeat(30_000)}${close.repeat(30_000)}`;
+      const parsed = parseServices(text, 'deep.yaml');
+      expect(parsed.ok).toBe(false);
+      if (!parsed.ok) {
+        expect(parsed.problems).toMatchObject([
+          { line: 2, message: 'lists and maps nest more than 16 deep' },
+        ]);
+      }
+    }
+  });
 });

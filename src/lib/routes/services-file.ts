@@ -1,6 +1,6 @@
 // The services file: what a node serves without a cluster. A file with any
 // problem is refused whole, and each problem is told with its place.
-import { isMap, LineCounter, parseDocument, type Document, type Node } from 'yaml';
+import { CST, isMap, LineCounter, parseDocument, Parser, type Document, type Node } from 'yaml';
 import { z } from 'zod';
 
 import { cgroupPath, routeName, type Affinity, type Route, type RouteSet } from './route-set.js';
@@ -201,9 +201,43 @@ function routesOf(service: Service, path: Path, meaning: Meaning): Route[] {
   });
 }
 
+/** More than a services file ever needs. */
+const deepest = 16;
+
+/**
+ * Where lists and maps nest too deeply. Looked for among the parser's tokens, which are
+ * made without recursion: composing thousands of brackets into a document exhausts the
+ * stack, and would take a running agent with it.
+ */
+function tooDeep(text: string): number | undefined {
+  const open = [...new Parser().parse(text)].flatMap((token) =>
+    token.type === 'document' && token.value !== undefined
+      ? [{ token: token.value, depth: 1 }]
+      : [],
+  );
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { token, depth } = next;
+    if (!CST.isCollection(token)) continue;
+    if (depth > deepest) return token.offset;
+    for (const { key, value } of token.items) {
+      for (const part of [key, value]) {
+        if (part !== null && part !== undefined) open.push({ token: part, depth: depth + 1 });
+      }
+    }
+  }
+  return undefined;
+}
+
 /** Reads a services file. `file` is only named in problems. */
 export function parseServices(text: string, file: string): ServicesFile {
   const lines = new LineCounter();
+  const deep = tooDeep(text);
+  if (deep !== undefined) {
+    const before = text.slice(0, deep).split('\n');
+    const column = (before.at(-1)?.length ?? 0) + 1;
+    const message = `lists and maps nest more than ${deepest} deep`;
+    return { ok: false, problems: [{ file, line: before.length, column, message }] };
+  }
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const places = new Places(document, lines, file);
   if (document.errors.length > 0) {
