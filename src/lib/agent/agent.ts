@@ -11,7 +11,7 @@ import { nothingSensed, type AppSummary, type NodeSignals } from '../field/signa
 import { freshState, step } from '../field/step.js';
 import type { BackendField, Field, FieldState, RouteField, RouteSignals } from '../field/types.js';
 import type { Reason } from '../field/reasons.js';
-import type { RouteSet } from '../routes/route-set.js';
+import type { RouteName, RouteSet } from '../routes/route-set.js';
 import { KernelCounters, type Beside } from '../sensors/kernel-counters.js';
 import { sampling, type Rates } from './sampling.js';
 
@@ -54,6 +54,8 @@ export interface AgentOptions {
 
 /** Time constant of the flow rates that sampling goes by. */
 const rateTicks = 10;
+/** Ticks over which the usual time of a tick is learned. */
+const usualTicks = 10;
 
 export class Agent {
   readonly projector: Projector;
@@ -68,6 +70,7 @@ export class Agent {
   private knobs: Knobs;
   private state: FieldState = freshState;
   private sequence = 0;
+  private usualMs: number | undefined;
   private lastNs: bigint;
   /** The last tick, for whoever asks why the field is as it is. */
   last: Tick | undefined;
@@ -110,10 +113,8 @@ export class Agent {
 
   /** Whether this backend is served for this route. */
   serves(route: string, backend: string): boolean {
-    for (const entry of this.projector.book.routes.values()) {
-      if (entry.name === route) return !entry.removed && entry.backends.has(backend);
-    }
-    return false;
+    const entry = this.projector.book.routes.get(route as RouteName);
+    return entry !== undefined && !entry.removed && entry.backends.has(backend);
   }
 
   /** One tick of the control loop, which the clock called `lagMs` late. */
@@ -147,16 +148,16 @@ export class Agent {
       };
       return this.last;
     };
-    // Computed before a long pause (SIGSTOP, a starved CPU), a field is about the past.
-    if (Number(this.plane.nowNs() - startNs) / 1e6 > this.knobs.tickMs) {
-      this.projector.heartbeat();
-      return done({ kind: 'late' }, []);
-    }
+    // What was learned stays learned; a heartbeat belongs to every tick, whatever its field.
     this.state = state;
-    // A heartbeat belongs to every tick, whatever becomes of its field.
+    const states = reasons.filter(({ change }) => change.of !== 'slots');
+    if (this.wasInterrupted(Number(this.plane.nowNs() - startNs) / 1e6)) {
+      this.projector.heartbeat();
+      return done({ kind: 'late' }, states);
+    }
     if (held) {
       this.projector.heartbeat();
-      return done({ kind: 'held' }, reasons);
+      return done({ kind: 'held' }, states);
     }
     served.forEach((entry, i) => {
       const route = field.routes[i];
@@ -175,6 +176,17 @@ export class Agent {
     const outcome = this.exclusively(() => this.projector.project());
     if (outcome === undefined) this.projector.heartbeat();
     return done(outcome ?? { kind: 'busy' }, reasons);
+  }
+
+  /**
+   * Computed before a long pause (SIGSTOP, a starved CPU), a field is about the past. A node
+   * on which every tick takes long has no pauses, and is served as often as can be.
+   */
+  private wasInterrupted(computedMs: number): boolean {
+    const usualMs = this.usualMs ?? computedMs;
+    const interrupted = computedMs > this.knobs.tickMs && computedMs > 3 * usualMs;
+    this.usualMs = usualMs + (Math.min(computedMs, 3 * usualMs) - usualMs) / usualTicks;
+    return interrupted;
   }
 
   private beside({ cgroups }: NodeSignals): Beside {
@@ -238,8 +250,9 @@ export class Agent {
 
   /** The drip is set before the state that makes the kernel go by it. */
   private judge({ index }: BackendEntry, { memory: { circuit }, state }: BackendField): void {
-    if (circuit.kind === 'isolated' && circuit.remainingMs === circuit.cooldownMs) {
-      this.projector.setDrip(index, circuit.cooldownMs);
+    if (circuit.kind === 'isolated') {
+      const begins = circuit.remainingMs === circuit.cooldownMs;
+      this.projector.setDrip(index, circuit.cooldownMs, circuit.remainingMs, begins);
     }
     this.projector.setBackendState(index, state);
   }

@@ -268,11 +268,17 @@ export class Projector {
     if (this.read.state(index) !== code) this.plane.backends.write(index, { state: code });
   }
 
-  /** Isolated backends are tried by one connection in `dripMs`, and by none before that. */
-  setDrip(index: number, dripMs: number): void {
-    const dripNs = BigInt(Math.round(dripMs * 1e6));
-    this.plane.backendLive.write(index, { dripNs });
-    this.plane.backendLive.write(index, { suspectUntilNs: this.plane.nowNs() + dripNs });
+  /**
+   * An isolated backend is tried by one connection in `dripMs`, and by none for the next
+   * `firstMs`. Kept as it is if the kernel goes by this drip already, unless it `begins`.
+   */
+  setDrip(index: number, dripMs: number, firstMs: number, begins: boolean): void {
+    const nsOf = (ms: number) => BigInt(Math.round(ms * 1e6));
+    const { backendLive } = this.plane;
+    const isolated = this.read.state(index) === BackendState.isolated;
+    if (!begins && isolated && backendLive.get(index, 'dripNs') === nsOf(dripMs)) return;
+    backendLive.write(index, { dripNs: nsOf(dripMs) });
+    backendLive.write(index, { suspectUntilNs: this.plane.nowNs() + nsOf(firstMs) });
   }
 
   /** The valve; soft without a budget admits everything. The budget is there before its mode. */
