@@ -138,6 +138,26 @@ describe('a backend that accepts and never answers', () => {
     expect(world.sent.get('c') ?? 0).toBeLessThanOrEqual(6);
   });
 
+  it('is not called silent for a single request, however late: tails are heavy', () => {
+    const world = warm();
+    const late = { count: 1, ageMs: 3000, answeredSince: false };
+    const backends = world.ids.map((id) => ({
+      ...idle(id, world.owned.get(id)),
+      ...(id === 'c' ? { waiting: late } : {}),
+    }));
+    const inputs = inputsOf([routeOf(backends, { slots: world.slots })]);
+    const { field } = step(world.state, inputs, world.knobs);
+    expect(field.routes[0]?.backends[2]?.state).toBe('healthy');
+    const two = backends.map((one) =>
+      one.id === 'c' ? { ...one, waiting: { ...late, count: 2 } } : one,
+    );
+    const silent = step(world.state, inputsOf([routeOf(two, { slots: 128 })]), world.knobs);
+    expect(silent.field.routes[0]?.backends[2]?.memory.circuit).toMatchObject({
+      kind: 'isolated',
+      cause: 'silence',
+    });
+  });
+
   it('is not called silent where nobody ever answers: the protocol is so', () => {
     const world = new World();
     for (const id of world.ids) world.behaviours.set(id, 'hung');

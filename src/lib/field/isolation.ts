@@ -1,8 +1,9 @@
 // Isolation: what dominates takes a backend out at once, but for a drip. It
 // returns by slow start when a probe went well; each relapse doubles the wait.
 import type { Knobs } from '../config/knobs.js';
-import { exp2 } from './arithmetic.js';
+import { exp2, log2 } from './arithmetic.js';
 import { failureRatio } from './pressure.js';
+import { mostOctaves } from './reference.js';
 import type { IsolationCause } from './states.js';
 import type { BackendMemory, BackendSignals, Circuit } from './types.js';
 
@@ -14,6 +15,8 @@ export interface Verdict {
   /** Of slow answers, in octaves, and how much of it isolates in this regime. */
   readonly evidence: number;
   readonly isolateEvidence: number;
+  /** Octaves above normal from which an answer speaks for isolation. */
+  readonly tolerated: number;
   /** An answer of this tick was slow; one was not. */
   readonly slow: boolean;
   readonly good: boolean;
@@ -30,11 +33,19 @@ function silenceAgeMs(normalLog: number | null, knobs: Knobs): number {
   return Math.max(knobs.silenceMs, knobs.silenceFactor * normalMs);
 }
 
-/** A hung backend still completes handshakes; what it does not do is answer. */
-function isSilent({ signals: { waiting }, normalLog }: Verdict, knobs: Knobs): boolean {
+/**
+ * A hung backend still completes handshakes; what it does not do is answer. A first
+ * request that waits is an answer at least that late, and adds to the evidence as one:
+ * under heavy tails a single late answer is no silence, so it takes two.
+ */
+function isSilent(verdict: Verdict, knobs: Knobs): boolean {
+  const { normalLog, evidence, isolateEvidence, tolerated } = verdict;
+  const { waiting } = verdict.signals;
   // Where nobody has ever answered, silence is how the protocol goes.
   if (waiting === null || normalLog === null || waiting.count === 0) return false;
-  return !waiting.answeredSince && waiting.ageMs >= silenceAgeMs(normalLog, knobs);
+  if (waiting.answeredSince || waiting.ageMs < silenceAgeMs(normalLog, knobs)) return false;
+  const octaves = log2(waiting.ageMs * 1000) - normalLog - tolerated;
+  return evidence + waiting.count * Math.min(mostOctaves, octaves) >= isolateEvidence;
 }
 
 /** What isolates an admitted backend now; null if nothing does. */

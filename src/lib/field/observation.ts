@@ -41,7 +41,15 @@ export function observe(
     const memory = remembered[i] ?? fresh;
     const { evidence, ownLog, slow, good } = latency.backends[i] ?? noVerdict;
     const normal = normalLog(memory, latency.reference, null);
-    const verdict = { signals, normalLog: normal, evidence, isolateEvidence, slow, good };
+    const verdict = {
+      signals,
+      normalLog: normal,
+      evidence,
+      isolateEvidence,
+      tolerated: latency.tolerated,
+      slow,
+      good,
+    };
     const circuit = judge(memory, verdict, dtMs, knobs);
     const made = judged(memory, evidence, ownLog, circuit);
     const turned = circuit.kind !== memory.circuit.kind && circuit.kind !== 'admitted';

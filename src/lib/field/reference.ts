@@ -10,7 +10,7 @@ export const noReference: Reference = { log: null, spread: 0, ticks: 0 };
 /** How much slower than its route a backend may always have been, in octaves. */
 const nature = 2;
 /** What one answer can say at most, in octaves: a stray one must not isolate. */
-const most = 4;
+export const mostOctaves = 4;
 /** Time constant of evidence, when there are no new answers. */
 const evidenceMs = 5_000;
 
@@ -78,6 +78,8 @@ export function normalLog(
 
 export interface Latencies {
   readonly reference: Reference;
+  /** Octaves above normal from which an answer speaks for isolation. */
+  readonly tolerated: number;
   /** What the tick made of each backend. */
   readonly backends: readonly LatencyVerdict[];
 }
@@ -127,7 +129,7 @@ export function judgeLatency(
       const away = (logs[k] ?? normal) - normal;
       slowest = Math.max(slowest, away);
       quickest = Math.min(quickest, away);
-      evidence += (samples[k]?.count ?? 0) * Math.min(most, away - drift);
+      evidence += (samples[k]?.count ?? 0) * Math.min(mostOctaves, away - drift);
     }
     evidence = Math.max(0, evidence);
     // Its own normal is learned in good times only.
@@ -135,5 +137,5 @@ export function judgeLatency(
     const ownLog = calm ? average(memory.ownLog, logSum / count, slowly) : memory.ownLog;
     return { evidence, ownLog, slow: slowest > drift, good: quickest <= drift };
   });
-  return { reference, backends };
+  return { reference, tolerated: drift, backends };
 }
