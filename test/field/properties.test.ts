@@ -220,8 +220,8 @@ describe('the control law, in the long run', () => {
       for (const id of world.ids) world.behaviours.set(id, 'healthy');
       world.seconds(10);
       for (const id of world.ids) {
-        expect(world.share(id), `seed ${seed}, backend ${id}`).toBeGreaterThan(0.75);
-        expect(world.share(id), `seed ${seed}, backend ${id}`).toBeLessThan(1.35);
+        expect(world.share(id), `seed ${seed}, backend ${id}`).toBeGreaterThan(0.85);
+        expect(world.share(id), `seed ${seed}, backend ${id}`).toBeLessThan(1.15);
       }
       expect(world.route.backends.every(({ state }) => state === 'healthy')).toBe(true);
     }

@@ -180,7 +180,7 @@ export const knobSchema = {
   slowStartMs: integer(
     'ms',
     [0, 600_000],
-    2_500,
+    2_000,
     'How long a backend that returns takes to be offered its full share.',
   ),
 

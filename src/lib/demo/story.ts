@@ -64,7 +64,7 @@ export function story(stage: Stage, fast: boolean, tau2Ms: number): Phase[] {
     {
       name: 'return',
       narration: `${name} listens again: one probe finds out, then its slots flow back.`,
-      durationMs: 7000 * scale,
+      durationMs: 8000 * scale,
       begin: behave('healthy'),
       subject: { backend: sick, towards: 'back' },
       mustServeAll: true,
@@ -80,7 +80,7 @@ export function story(stage: Stage, fast: boolean, tau2Ms: number): Phase[] {
     {
       name: 'recovery',
       narration: `${name} is quick again and is trusted again, step by step.`,
-      durationMs: 8000 * scale,
+      durationMs: 9000 * scale,
       begin: behave('healthy'),
       subject: { backend: sick, towards: 'back' },
       mustServeAll: true,

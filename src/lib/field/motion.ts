@@ -86,7 +86,9 @@ export function move(
   });
   const startsAt = Math.max(1, fair * knobs.deadBand * strict.deadBand);
   const stopsAt = Math.max(1, fair * knobs.settleBand);
-  const moving = worst > (before.moving ? stopsAt : startsAt);
+  // A return is brought to its end, or it would stop a dead band short of its share.
+  const underWay = before.moving || before.regime === 'recovery';
+  const moving = worst > (underWay ? stopsAt : startsAt);
 
   const skewNow = skewOf(current, weights, total);
   const guard = guarded(before.guard, before.skew, skewNow, before.moving && freed === 0, knobs);
