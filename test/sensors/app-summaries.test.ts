@@ -390,7 +390,9 @@ describe('the limits of all senders together', () => {
     await eventually(() => {
       expect(all.counts()).toMatchObject({ accepted: 3, dropped: 1 });
     });
-    expect(client.answers[0]?.error).toBe('All 2 pairs of route and backend are taken.');
+    await eventually(() => {
+      expect(client.answers[0]?.error).toBe('All 2 pairs of route and backend are taken.');
+    });
     expect(all.read(route, '127.0.0.1:3', nowMs)).toBeNull();
     nowMs += 2_001;
     client.say({ ...good, backend: '127.0.0.1:3' });

@@ -9,7 +9,14 @@ import { Projector, type ProjectionOutcome } from '../dataplane/projector.js';
 import { assignRing } from '../field/ring.js';
 import { nothingSensed, type AppSummary, type NodeSignals } from '../field/signals.js';
 import { freshState, step } from '../field/step.js';
-import type { BackendField, Field, FieldState, RouteField, RouteSignals } from '../field/types.js';
+import type {
+  BackendField,
+  Field,
+  FieldState,
+  Inputs,
+  RouteField,
+  RouteSignals,
+} from '../field/types.js';
 import type { Reason } from '../field/reasons.js';
 import type { RouteName, RouteSet } from '../routes/route-set.js';
 import { KernelCounters, type Beside } from '../sensors/kernel-counters.js';
@@ -19,7 +26,13 @@ export interface Tick {
   readonly sequence: number;
   readonly atNs: bigint;
   readonly outcome: ProjectionOutcome | { readonly kind: 'held' | 'busy' | 'late' };
+  /** The knobs, the memory and the signals that the step began with, and the memory it left. */
+  readonly knobs: Knobs;
+  readonly before: FieldState;
+  readonly inputs: Inputs;
+  readonly state: FieldState;
   readonly field: Field;
+  /** What was changed, and why; of a field that was not projected, no slots. */
   readonly reasons: readonly Reason[];
   /** How long the tick took, from its first reading to its last write. */
   readonly tookMs: number;
@@ -134,7 +147,9 @@ export class Agent {
       this.counters.route(entry, rings[i] ?? entry.owners, beside),
     );
     const held = this.plane.word('projectionHeldUntilNs') > startNs;
-    const { state, field, reasons } = step(this.state, { dtMs, held, node, routes }, this.knobs);
+    const inputs: Inputs = { dtMs, held, node, routes };
+    const { knobs, state: before } = this;
+    const { state, field, reasons } = step(before, inputs, knobs);
 
     const done = (outcome: Tick['outcome'], told: readonly Reason[]): Tick => {
       const tookMs = Number(this.plane.nowNs() - startNs) / 1e6;
@@ -142,6 +157,10 @@ export class Agent {
         sequence: this.sequence,
         atNs: startNs,
         outcome,
+        knobs,
+        before,
+        inputs,
+        state,
         field,
         reasons: told,
         tookMs,
