@@ -95,7 +95,7 @@ export class Dataplane {
     this.shift++;
     return [...this.projector.book.routes.values()].map((entry) => {
       const indexes = [...entry.backends.values()].map(({ index }) => index);
-      const ring = this.projector.ring(entry);
+      const ring = this.projector.ring(entry).slice();
       for (let slot = 0; slot < ring.length; slot++) {
         ring[slot] = indexes[(slot + this.shift) % indexes.length] ?? 0;
       }
