@@ -4,72 +4,15 @@
 
 #include <cerrno>
 #include <cstring>
-#include <map>
-#include <memory>
 
 #include "classes.h"
 #include "error.h"
-#include "hash.h"
+#include "model_plane.h"
+#include "model_pool.h"
 
 namespace nity {
 
 namespace {
-
-/* Plain memory under the maps' names; it outlives the JavaScript objects that view it. */
-class Plane {
-    public:
-	struct Array {
-		uint32_t value_size;
-		uint32_t entries;
-		std::vector<uint64_t> words;
-	};
-
-	Plane(uint32_t slots, uint32_t routes, uint32_t backends, uint32_t addresses,
-	      uint32_t flows)
-	{
-		const uint32_t pages = (slots + NITY_SLOTS_PER_PAGE - 1) / NITY_SLOTS_PER_PAGE;
-
-		model.slot_pages = pages;
-		model.fallback_pages = pages;
-		model.routes_max = routes;
-		model.backends_max = backends;
-		model.slot_table_a = array<nity_slot_page>("slot_table_a", pages);
-		model.slot_table_b = array<nity_slot_page>("slot_table_b", pages);
-		model.fallback = array<nity_slot_page>("fallback", pages);
-		model.field_state = array<nity_field_state>("field_state", 1);
-		model.rt_control = array<nity_rt_control>("rt_control", routes);
-		array<nity_route_name>("route_names", routes);
-		model.backends = array<nity_backend>("backends", backends);
-		model.backend_live = array<nity_backend_live>("backend_live", backends);
-		model.backend_counters = array<nity_backend_counters>("backend_counters", backends);
-		model.counters = array<uint64_t>("counters", NITY_MAX_COUNTERS);
-		model.routes =
-			hash("routes", sizeof(nity_route_key), sizeof(uint32_t), addresses, false);
-		model.conntrack = hash("conntrack", sizeof(nity_conntrack_key),
-				       sizeof(nity_conntrack), flows, true);
-		model.affinity = hash("affinity", sizeof(nity_affinity_key), sizeof(nity_affinity),
-				      flows, true);
-	}
-
-	struct nity_model model = {};
-	std::map<std::string, Array> arrays;
-	std::map<std::string, std::unique_ptr<nity_hash>> hashes;
-
-    private:
-	template <typename T> T *array(const char *name, uint32_t entries)
-	{
-		Array made = { sizeof(T), entries, std::vector<uint64_t>(sizeof(T) / 8 * entries) };
-
-		return reinterpret_cast<T *>((arrays[name] = std::move(made)).words.data());
-	}
-
-	nity_hash *hash(const char *name, uint32_t key, uint32_t value, uint32_t entries, bool lru)
-	{
-		return (hashes[name] = std::make_unique<nity_hash>(key, value, entries, lru)).get();
-	}
-};
-
-using SharedPlane = std::shared_ptr<Plane>;
 
 bool exact_bytes(Napi::Value value, size_t length)
 {
@@ -347,6 +290,7 @@ class Model : public Napi::ObjectWrap<Model> {
 				   {
 					   InstanceMethod<&Model::map>("map"),
 					   InstanceMethod<&Model::socket>("socket"),
+					   InstanceMethod<&Model::sockets>("sockets"),
 					   InstanceMethod<&Model::set_now>("setNowNs"),
 					   InstanceMethod<&Model::now>("nowNs"),
 					   InstanceMethod<&Model::event>("lastEvent"),
@@ -394,6 +338,14 @@ class Model : public Napi::ObjectWrap<Model> {
 			return throw_type(env, "socket() takes two cookies and a bound source.");
 		return classes(env).socket.New({ Napi::External<SharedPlane>::New(env, &plane_),
 						 info[0], info[1], info[2], info[3] });
+	}
+
+	/* sockets(count): a pool of them */
+	Napi::Value sockets(const Napi::CallbackInfo &info)
+	{
+		if (!info[0].IsNumber())
+			return throw_type(info.Env(), "sockets() takes a count.");
+		return make_pool(info.Env(), plane_, info[0].As<Napi::Number>().Uint32Value());
 	}
 
 	Napi::Value set_now(const Napi::CallbackInfo &info)

@@ -4,7 +4,8 @@ import { normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { cgroupPath, endpointId } from '../../src/lib/routes/route-set.js';
-import { describeProblem, parseServices } from '../../src/lib/routes/services-file.js';
+import { parseServices } from '../../src/lib/routes/services-file.js';
+import { describeProblem } from '../../src/lib/yaml-input.js';
 
 const withCgroup = (cgroup: string) => `services:
   - name: a/b

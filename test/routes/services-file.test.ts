@@ -1,7 +1,8 @@
 // The services file: what is read, and where each mistake is pointed at.
 import { describe, expect, it } from 'vitest';
 
-import { describeProblem, parseServices } from '../../src/lib/routes/services-file.js';
+import { parseServices } from '../../src/lib/routes/services-file.js';
+import { describeProblem } from '../../src/lib/yaml-input.js';
 
 const good = `services:
   - name: shop/cart

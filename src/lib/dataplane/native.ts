@@ -136,6 +136,21 @@ export interface ModelSocket {
   release(left?: boolean): void;
 }
 
+/**
+ * Sockets of a model by number, for millions of connects: no call makes an object. Each says
+ * what time it is; the exchanges of a connection are numbered from 0.
+ */
+export interface ModelSockets {
+  /** A fresh socket dials: the port of the backend it goes to, or -1 when it is refused. */
+  connect(socket: number, nowNs: number, address: number, port: number): number;
+  established(socket: number, nowNs: number): void;
+  sent(socket: number, nowNs: number, exchange: number): void;
+  received(socket: number, nowNs: number, exchange: number): void;
+  /** The backend refused the connection. */
+  refused(socket: number, nowNs: number): void;
+  closed(socket: number, nowNs: number): void;
+}
+
 export interface Model {
   map(name: string): Omit<MapHandle, 'close'>;
   socket(
@@ -144,6 +159,7 @@ export interface Model {
     source: number,
     sourcePort: number,
   ): ModelSocket;
+  sockets(count: number): ModelSockets;
   setNowNs(now: bigint): void;
   nowNs(): bigint;
   lastEvent(): Uint8Array | undefined;

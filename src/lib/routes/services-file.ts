@@ -1,17 +1,9 @@
 // The services file: what a node serves without a cluster. A file with any
 // problem is refused whole, and each problem is told with its place.
-import { CST, isMap, LineCounter, parseDocument, Parser, type Document, type Node } from 'yaml';
 import { z } from 'zod';
 
+import { pathOf, readYaml, type Path, type Places, type Problem } from '../yaml-input.js';
 import { cgroupPath, routeName, type Affinity, type Route, type RouteSet } from './route-set.js';
-
-export interface Problem {
-  readonly file: string;
-  /** 1-based. */
-  readonly line: number;
-  readonly column: number;
-  readonly message: string;
-}
 
 export type ServicesFile =
   | { readonly ok: true; readonly routes: RouteSet }
@@ -86,62 +78,6 @@ const serviceSchema = z
 
 const fileSchema = z.object({ services: z.array(serviceSchema) }).strict();
 type Service = z.infer<typeof serviceSchema>;
-type Path = readonly PropertyKey[];
-
-/** Finds the place of a path in the document: the node itself, or its nearest parent. */
-class Places {
-  constructor(
-    private readonly document: Document,
-    private readonly lines: LineCounter,
-    private readonly file: string,
-  ) {}
-
-  private offset(path: Path): number {
-    for (let length = path.length; length >= 0; length--) {
-      const node = this.document.getIn(path.slice(0, length), true) as Node | undefined;
-      if (node?.range) return node.range[0];
-    }
-    return 0;
-  }
-
-  /** The key itself, for a key that should not be there. */
-  key(path: Path, key: string, message: string): Problem {
-    const parent = this.document.getIn(path, true);
-    const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === key) : undefined;
-    const at = (pair?.key as Node | undefined)?.range?.[0] ?? this.offset(path);
-    return this.at(at, message);
-  }
-
-  problem(path: Path, message: string): Problem {
-    return this.at(this.offset(path), message);
-  }
-
-  at(offset: number, message: string): Problem {
-    const { line, col } = this.lines.linePos(offset);
-    return { file: this.file, line: Math.max(1, line), column: Math.max(1, col), message };
-  }
-}
-
-function describe(path: Path, message: string): string {
-  const where = path
-    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
-    .join('')
-    .replace(/^\./, '');
-  return where === '' ? message : `${where}: ${message}`;
-}
-
-function schemaProblems(error: z.ZodError, places: Places): Problem[] {
-  return error.issues.flatMap((issue) => {
-    if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) =>
-        places.key(issue.path, key, describe([...issue.path, key], 'unknown key')),
-      );
-    }
-    const missing = issue.code === 'invalid_type' && issue.input === undefined;
-    const message = missing ? 'is missing' : issue.message;
-    return [places.problem(issue.path, describe(issue.path, message))];
-  });
-}
 
 function affinityOf(affinity: Service['affinity']): Affinity {
   if (affinity === 'none') return { kind: 'none' };
@@ -158,12 +94,12 @@ class Meaning {
   constructor(private readonly places: Places) {}
 
   report(path: Path, message: string): void {
-    this.problems.push(this.places.problem(path, describe(path, message)));
+    this.problems.push(this.places.problem(path, message));
   }
 
   once(kind: string, key: string, path: Path): void {
     const first = this.seen.get(`${kind} ${key}`);
-    if (first === undefined) this.seen.set(`${kind} ${key}`, describe(path, '').replace(/: $/, ''));
+    if (first === undefined) this.seen.set(`${kind} ${key}`, pathOf(path));
     else this.report(path, `${kind} ${key} is given twice, first at ${first}`);
   }
 }
@@ -201,71 +137,15 @@ function routesOf(service: Service, path: Path, meaning: Meaning): Route[] {
   });
 }
 
-/** More than a services file ever needs. */
-const deepest = 16;
-
-/**
- * Where lists and maps nest too deeply. Looked for among the parser's tokens, which are
- * made without recursion: composing thousands of brackets into a document exhausts the
- * stack, and would take a running agent with it.
- */
-function tooDeep(text: string): number | undefined {
-  const open = [...new Parser().parse(text)].flatMap((token) =>
-    token.type === 'document' && token.value !== undefined
-      ? [{ token: token.value, depth: 1 }]
-      : [],
-  );
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const { token, depth } = next;
-    if (!CST.isCollection(token)) continue;
-    if (depth > deepest) return token.offset;
-    for (const { key, value } of token.items) {
-      for (const part of [key, value]) {
-        if (part !== null && part !== undefined) open.push({ token: part, depth: depth + 1 });
-      }
-    }
-  }
-  return undefined;
-}
-
 /** Reads a services file. `file` is only named in problems. */
 export function parseServices(text: string, file: string): ServicesFile {
-  const lines = new LineCounter();
-  const deep = tooDeep(text);
-  if (deep !== undefined) {
-    const before = text.slice(0, deep).split('\n');
-    const column = (before.at(-1)?.length ?? 0) + 1;
-    const message = `lists and maps nest more than ${deepest} deep`;
-    return { ok: false, problems: [{ file, line: before.length, column, message }] };
-  }
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const places = new Places(document, lines, file);
-  if (document.errors.length > 0) {
-    return {
-      ok: false,
-      problems: document.errors.map(({ pos, message }) => places.at(pos[0], message)),
-    };
-  }
-  let value: unknown;
-  try {
-    value = document.toJS({ maxAliasCount: 100 });
-  } catch (error) {
-    return {
-      ok: false,
-      problems: [places.at(0, error instanceof Error ? error.message : String(error))],
-    };
-  }
-  const parsed = fileSchema.safeParse(value ?? {}, { reportInput: true });
-  if (!parsed.success) return { ok: false, problems: schemaProblems(parsed.error, places) };
-  const meaning = new Meaning(places);
-  const routes = parsed.data.services.flatMap((service, s) =>
+  const read = readYaml(text, file, fileSchema);
+  if (!read.ok) return read;
+  const meaning = new Meaning(read.places);
+  const routes = read.value.services.flatMap((service, s) =>
     routesOf(service, ['services', s], meaning),
   );
   return meaning.problems.length > 0
     ? { ok: false, problems: meaning.problems }
     : { ok: true, routes };
-}
-
-export function describeProblem({ file, line, column, message }: Problem): string {
-  return `${file}:${line}:${column}: ${message}`;
 }

@@ -5,7 +5,8 @@ import { basename, dirname } from 'node:path';
 
 import { InputError } from '../errors.js';
 import type { RouteSet } from './route-set.js';
-import { describeProblem, parseServices } from './services-file.js';
+import { describeProblem } from '../yaml-input.js';
+import { parseServices } from './services-file.js';
 
 /** Editors write a file in several steps; this long after the last, it is read. */
 const settleMs = 50;
