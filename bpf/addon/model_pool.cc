@@ -106,8 +106,8 @@ napi_value received(napi_env env, napi_callback_info info)
 	return nullptr;
 }
 
-/* refused(socket, nowNs): the backend answered the SYN with a RST. */
-napi_value refused(napi_env env, napi_callback_info info)
+/* reset(socket, nowNs): the backend refused the connection, or dropped it. */
+napi_value reset(napi_env env, napi_callback_info info)
 {
 	Call call(env, info);
 
@@ -134,7 +134,7 @@ Napi::Object make_pool(Napi::Env env, SharedPlane plane, uint32_t count)
 	Pool *pool = new Pool{ plane, std::vector<nity_model_socket>(count), 0, 0 };
 	const std::pair<const char *, napi_callback> calls[] = {
 		{ "connect", dial },	  { "established", established }, { "sent", sent },
-		{ "received", received }, { "refused", refused },	  { "closed", closed },
+		{ "received", received }, { "reset", reset },	  { "closed", closed },
 	};
 
 	for (const auto &[name, call] : calls) {

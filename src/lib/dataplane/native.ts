@@ -146,8 +146,8 @@ export interface ModelSockets {
   established(socket: number, nowNs: number): void;
   sent(socket: number, nowNs: number, exchange: number): void;
   received(socket: number, nowNs: number, exchange: number): void;
-  /** The backend refused the connection. */
-  refused(socket: number, nowNs: number): void;
+  /** The backend refused the connection, or dropped it. */
+  reset(socket: number, nowNs: number): void;
   closed(socket: number, nowNs: number): void;
 }
 
