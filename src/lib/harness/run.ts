@@ -1,0 +1,211 @@
+// One run: a scenario, a policy and a seed, from the first arrival to the figures.
+import { createHash } from 'node:crypto';
+
+import type { Tick } from '../agent/agent.js';
+import type { MakeBalancer, PolicyName } from './balancer.js';
+import { coarse, fineMs, measureLimits, type Measured } from './limits.js';
+import type { Phase, RunResult, Window } from './result.js';
+import type { Scenario } from './scenario.js';
+import { BalancerFront, type Front } from './world/front.js';
+import { NityFront } from './world/nity-front.js';
+import { playScript } from './world/script.js';
+import { SlotWatch, type Held } from './world/slot-watch.js';
+import { World } from './world/world.js';
+import { policies } from './policies/policies.js';
+
+/** A run with its limits still to be settled beside others' of the same seed. */
+export interface Run {
+  readonly result: RunResult;
+  readonly measures: readonly Measured[];
+}
+
+export interface RunOptions {
+  readonly scenario: Scenario;
+  readonly policy: PolicyName;
+  readonly seed: number;
+  /** Simulated time, as the run goes. */
+  readonly onProgress?: (nowMs: number) => void;
+  readonly onTick?: (node: number, nowMs: number, tick: Tick) => void;
+}
+
+const firstPort = 1024;
+/** Connections that a pool is made for: those under way at once. */
+const mostConnections = 1_048_576;
+
+function connectionsOf({ clients, faults, nodes }: Scenario): number {
+  const rates =
+    typeof clients.rate === 'number' ? [clients.rate] : clients.rate.map(({ rate }) => rate);
+  const load = faults.reduce(
+    (most, fault) => (fault.kind === 'load' ? most * Math.max(1, fault.factor) : most),
+    1,
+  );
+  const attempts = Math.max(...rates) * load * (1 + clients.retries);
+  const lastsMs = clients.timeout + clients.think * clients.exchanges;
+  const most = (attempts * Math.max(1000, lastsMs) * 3) / 1000 + 4096;
+  return Math.min(mostConnections, Math.ceil(nodes === 1 ? most : most));
+}
+
+class Simulation {
+  readonly fine: Float64Array[];
+  readonly watch: SlotWatch;
+  readonly ours: NityFront[] = [];
+  readonly stopped = new Set<number>();
+  readonly world: World;
+  private readonly failsafe: { mode: 'hold' | 'fallback'; atMs: number }[] = [];
+
+  constructor(private readonly options: RunOptions) {
+    const { scenario, policy, seed } = options;
+    const places = scenario.backends.reduce((sum, { count }) => sum + count, 0);
+    this.fine = Array.from(
+      { length: Math.ceil(scenario.duration / fineMs) + 1 },
+      () => new Float64Array(places),
+    );
+    this.watch = new SlotWatch(places, (id) => this.placeOf(id));
+    this.world = new World({
+      scenario,
+      seed,
+      makeFront: (node, view): Front => {
+        if (policy === 'nity' || policy === 'gear') return this.ourFront(node, places);
+        const make: MakeBalancer = policies[policy].make;
+        return new BalancerFront(Array.from({ length: scenario.services }, () => make(view)));
+      },
+      onPick: (nowMs, { place }) => {
+        const window = this.fine[Math.floor(nowMs / fineMs)];
+        if (window !== undefined) window[place] = (window[place] ?? 0) + 1;
+      },
+    });
+  }
+
+  private placeOf(id: string): number {
+    const number = Number(id.slice(id.indexOf(':') + 1)) - firstPort;
+    return this.world.endpoints[number]?.place ?? -1;
+  }
+
+  private ourFront(node: number, places: number): NityFront {
+    const { scenario, policy, onTick } = this.options;
+    const front = new NityFront({
+      node,
+      nodes: scenario.nodes,
+      services: scenario.services,
+      endpoints: places * scenario.services,
+      connections: connectionsOf(scenario),
+      knobs: scenario.knobs,
+      judge: policy === 'nity' ? 'agent' : 'bare',
+      onTick: (from, nowMs, tick) => {
+        this.watch.see(from, nowMs, tick);
+        onTick?.(from, nowMs, tick);
+      },
+    });
+    this.ours.push(front);
+    return front;
+  }
+
+  /** A tick of each node on its own part of the grid. */
+  private startTicking(): void {
+    const { tickMs } = this.options.scenario.knobs;
+    this.ours.forEach((front, node) => {
+      const tick = (): void => {
+        if (!this.stopped.has(node)) front.tick(this.world.nowMs);
+        this.world.at(this.world.nowMs + tickMs, tick);
+      };
+      front.tick(0);
+      this.world.at(tickMs * (1 + node / this.ours.length), tick);
+    });
+  }
+
+  /** Looked at twenty times a second, where the scenario asks for it. */
+  private watchFailsafe(): void {
+    const asked = this.options.scenario.limits.some(
+      ({ measure }) => measure === 'hold' || measure === 'fallback',
+    );
+    const [front] = this.ours;
+    if (!asked || front === undefined) return;
+    const look = (): void => {
+      const mode = front.failsafeMode(this.world.nowMs);
+      const before = this.failsafe.at(-1)?.mode;
+      if (mode !== 'normal' && mode !== before)
+        this.failsafe.push({ mode, atMs: this.world.nowMs });
+      this.world.at(this.world.nowMs + 50, look);
+    };
+    look();
+  }
+
+  run(): Run {
+    const beganMs = performance.now();
+    const { scenario, policy, seed, onProgress } = this.options;
+    const { world } = this;
+    const marks = playScript({
+      scenario,
+      world,
+      seed,
+      agents: this.ours,
+      stopped: this.stopped,
+    });
+    this.startTicking();
+    this.watchFailsafe();
+    const ends: { atMs: number; held: Held | null }[] = [];
+    for (let atMs = 0; atMs < scenario.duration;) {
+      atMs = Math.min(scenario.duration, atMs + scenario.window);
+      world.run(atMs);
+      ends.push({ atMs, held: this.watch.held() });
+      onProgress?.(atMs);
+    }
+    const measures = measureLimits({
+      scenario,
+      policy,
+      ledger: world.ledger,
+      fine: this.fine,
+      churn: this.watch.churn,
+      worstReversals: this.watch.worstReversals(),
+      failsafeSince: (mode, afterMs) =>
+        this.failsafe.find((seen) => seen.mode === mode && seen.atMs >= afterMs)?.atMs ?? null,
+    });
+    const limits = measures.map(({ outcome }) => outcome);
+    const result: RunResult = {
+      scenario: scenario.name,
+      policy,
+      seed,
+      durationMs: scenario.duration,
+      backends: world.places.map(({ name }) => name),
+      total: world.ledger.traffic(0, scenario.duration),
+      connects: world.connects,
+      phases: this.phases(),
+      series: this.series(ends),
+      marks,
+      limits,
+      invariants: [],
+      digest: createHash('sha256').update(world.ledger.digest()).digest('hex'),
+      pass: limits.every(({ binding, pass }) => pass || !binding),
+      wallMs: performance.now() - beganMs,
+    };
+    return { result, measures };
+  }
+
+  private phases(): Phase[] {
+    return Object.entries(this.options.scenario.phases).map(([name, { from, to }]) => ({
+      ...this.world.ledger.traffic(from, to),
+      name,
+      fromMs: from,
+      toMs: to,
+    }));
+  }
+
+  private series(ends: readonly { atMs: number; held: Held | null }[]): Window[] {
+    return ends.map(({ atMs, held }, i) => {
+      const fromMs = ends[i - 1]?.atMs ?? 0;
+      return {
+        ...this.world.ledger.traffic(fromMs, atMs),
+        fromMs,
+        toMs: atMs,
+        picks: coarse(this.fine, fromMs, atMs),
+        slots: held?.slots ?? null,
+        admissionMode: held?.admissionMode ?? null,
+        regime: held?.regime ?? null,
+      };
+    });
+  }
+}
+
+export function simulate(options: RunOptions): Run {
+  return new Simulation(options).run();
+}

@@ -1,0 +1,178 @@
+// Our node in the simulated world: the programs of nity.bpf.c over plain memory and the
+// very agent that runs on a real node, by the world's clock.
+import { Agent, type Tick } from '../../agent/agent.js';
+import type { Knobs } from '../../config/knobs.js';
+import { readField } from '../../dataplane/control.js';
+import { ModelSource } from '../../dataplane/model-source.js';
+import type { ModelSockets } from '../../dataplane/native.js';
+import type { Plane } from '../../dataplane/plane.js';
+import { Projector } from '../../dataplane/projector.js';
+import { assignRing } from '../../field/ring.js';
+import type { End } from '../balancer.js';
+import type { Route, RouteName } from '../../routes/route-set.js';
+import type { Front } from './front.js';
+
+/** A node that booted an hour ago: 0 would look like "no agent was ever seen". */
+const bootNs = 3_600_000_000_000;
+const servicePort = 80;
+/** 127.96.0.0: the addresses that an untranslated connect harms nobody with. */
+const firstVip = 0x7f60_0001;
+/** Endpoints are told apart by address and port, so that they may be more than ports. */
+const firstPort = 1024;
+
+export interface NityFrontOptions {
+  readonly node: number;
+  readonly nodes: number;
+  readonly services: number;
+  /** Most endpoints that there will ever be at a time, and connections. */
+  readonly endpoints: number;
+  readonly connections: number;
+  readonly knobs: Knobs;
+  /** `bare`: the dataplane with a heartbeat, and nobody who judges. */
+  readonly judge: 'agent' | 'bare';
+  readonly onTick: (node: number, nowMs: number, tick: Tick) => void;
+}
+
+function dotted(address: number): string {
+  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
+}
+
+function slotsOf(endpoints: number, perRoute: number): number {
+  let slots = perRoute;
+  while (slots < endpoints * 8) slots *= 2;
+  return slots;
+}
+
+export class NityFront implements Front {
+  readonly plane: Plane;
+  private readonly source: ModelSource;
+  private readonly sockets: ModelSockets;
+  private readonly routes: Route[] = [];
+  private agent: Agent | undefined;
+  private bare: Projector | undefined;
+  private mustServe = true;
+
+  constructor(private readonly options: NityFrontOptions) {
+    const { knobs, services, endpoints, connections } = options;
+    const each = slotsOf(Math.ceil((2 * endpoints) / services), knobs.slotsPerRoute);
+    this.source = new ModelSource(knobs, {
+      slots: 4 * services * each,
+      routes: services + 16,
+      // Indices of those that are gone rest for a while before they are given to others.
+      backends: 4 * endpoints + 64,
+      addresses: services + 16,
+      flows: 64,
+    });
+    this.sockets = this.source.model.sockets(connections);
+    this.clock(0);
+    this.plane = this.source.plane();
+    this.appoint();
+  }
+
+  /** Time as the model has it, in ns. */
+  private ns(nowMs: number): number {
+    return bootNs + Math.round(nowMs * 1e6);
+  }
+
+  private clock(nowMs: number): void {
+    this.source.model.setNowNs(BigInt(this.ns(nowMs)));
+  }
+
+  /** A fresh agent over whatever field there is. */
+  appoint(): void {
+    const { knobs, judge, node } = this.options;
+    if (judge === 'agent') {
+      this.agent = new Agent({
+        plane: this.plane,
+        knobs,
+        exclusively: (change) => change(),
+        phase: node,
+      });
+    } else {
+      this.bare = new Projector(this.plane, {
+        slotsPerRoute: knobs.slotsPerRoute,
+        defaultGear: 'twin',
+      });
+    }
+    this.mustServe = true;
+  }
+
+  die(): void {
+    this.agent = undefined;
+    this.bare = undefined;
+  }
+
+  serve(_nowMs: number, service: number, endpoints: readonly number[]): void {
+    this.routes[service] = {
+      name: `sim/s${service}:${servicePort}` as RouteName,
+      addresses: [{ vip: dotted(firstVip + service), port: servicePort, protocol: 'TCP' }],
+      backends: endpoints.map((endpoint) => ({
+        address: '127.0.0.1',
+        port: firstPort + endpoint,
+      })),
+      affinity: { kind: 'none' },
+      gear: 'auto',
+    };
+    this.mustServe = true;
+  }
+
+  /** One tick of the agent, or a heartbeat where nobody judges. */
+  tick(nowMs: number): void {
+    this.clock(nowMs);
+    if (this.agent !== undefined) {
+      if (this.mustServe) this.agent.serve(this.routes);
+      this.mustServe = false;
+      this.options.onTick(this.options.node, nowMs, this.agent.tick());
+    } else if (this.bare !== undefined) {
+      if (this.mustServe) this.deal(this.bare);
+      this.mustServe = false;
+      this.bare.project();
+    }
+  }
+
+  /** Even shares, and never another. */
+  private deal(projector: Projector): void {
+    projector.reconcile(this.routes);
+    for (const entry of projector.book.routes.values()) {
+      const ring = projector.ring(entry);
+      const owners = [...entry.backends.values()].map(({ index }) => index);
+      const counts = new Map(
+        owners.map((owner, i): [number, number] => [
+          owner,
+          Math.floor(ring.length / owners.length) + (i < ring.length % owners.length ? 1 : 0),
+        ]),
+      );
+      if (ring.length > 0) {
+        projector.setOwners(entry, assignRing(ring, counts, this.options.node));
+      }
+    }
+  }
+
+  failsafeMode(nowMs: number): 'normal' | 'hold' | 'fallback' {
+    this.clock(nowMs);
+    return readField(this.plane).failsafeMode;
+  }
+
+  dial(connection: number, service: number, nowMs: number): number {
+    const port = this.sockets.connect(connection, this.ns(nowMs), firstVip + service, servicePort);
+    return port < 0 ? -1 : port - firstPort;
+  }
+
+  established(connection: number, nowMs: number): void {
+    this.sockets.established(connection, this.ns(nowMs));
+  }
+
+  sent(connection: number, exchange: number, nowMs: number): void {
+    this.sockets.sent(connection, this.ns(nowMs), exchange);
+  }
+
+  answered(connection: number, exchange: number, nowMs: number): void {
+    this.sockets.received(connection, this.ns(nowMs), exchange);
+  }
+
+  over(connection: number, nowMs: number, _endpoint: number, _latencyMs: number, end: End): void {
+    const ns = this.ns(nowMs);
+    if (end === 'refused' || end === 'failed') this.sockets.reset(connection, ns);
+    this.sockets.closed(connection, ns);
+  }
+}
