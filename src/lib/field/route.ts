@@ -5,7 +5,7 @@ import { exp2 } from './arithmetic.js';
 import { routeReasons } from './causes.js';
 import { freshMemory } from './memory.js';
 import { move, type Moved } from './motion.js';
-import { isOut, observe, type Observation } from './observation.js';
+import { observe, type Observation } from './observation.js';
 import { normalPressure } from './pressure.js';
 import type { Reason } from './reasons.js';
 import { noReference } from './reference.js';
@@ -83,7 +83,7 @@ function demandOf(
 }
 
 function stateOf(observation: Observation, i: number, knobs: Knobs): BackendState {
-  if (isOut(observation, i)) return 'isolated';
+  if (observation.out[i] === true) return 'isolated';
   const pressure = observation.pressures[i] ?? noPressure;
   return pressure.total > degradedAt * normalPressure(knobs) ? 'degraded' : 'healthy';
 }
@@ -152,7 +152,7 @@ export function stepRoute(
   const moved = move(route, before, observation, strict, knobs);
   const conductance = conductanceOf(moved.slots, observation, route.slots, knobs);
   const demand = demandOf(observation, conductance, node, knobs);
-  const valve = stepValve(before.valve, demand, route, dtMs, knobs);
+  const valve = stepValve(before.valve, demand, observation.congested, route, dtMs, knobs);
   const { mode } = valve.field;
   const backends = backendFields(route, observation, moved, knobs);
   const { reference, systemic } = observation;
@@ -188,7 +188,7 @@ export function stepRoute(
   const reasons = routeReasons(route, before, { observation, moved, mode, regime, demand }, knobs);
   const memory: RouteMemory = {
     backends: byId(backends),
-    order: moved.order,
+    order: observation.order,
     reference,
     moving: motion.moving,
     guard: motion.guard,

@@ -60,6 +60,27 @@ export function targets(
 }
 
 /**
+ * Targets for which those within their band stay where they are, as far as the sum
+ * allows: what the others give up or take has to come from somewhere.
+ */
+export function steadied(
+  current: readonly number[],
+  target: readonly number[],
+  bands: readonly number[],
+  order: readonly number[],
+): number[] {
+  const wish = current.map((count, i) => (target[i] ?? 0) - count);
+  const stays = wish.map((delta, i) => Math.abs(delta) <= (bands[i] ?? 0));
+  const owed = wish.reduce((sum, delta, i) => (stays[i] === true ? sum + delta : sum), 0);
+  const way = Math.sign(owed);
+  const willing = wish.map((delta, i) => (stays[i] === true ? Math.max(0, delta * way) : 0));
+  const moved = apportion(willing, Math.abs(owed), order);
+  return current.map((count, i) =>
+    stays[i] === true ? count + way * (moved[i] ?? 0) : (target[i] ?? 0),
+  );
+}
+
+/**
  * One step from `current` towards `target`, both summing to the same, at most
  * `limit[i]` slots for each backend; the sum is kept.
  */

@@ -30,6 +30,8 @@ export interface BackendSignals {
   /** Connects that ended well and badly, and first requests that were dropped or given up. */
   readonly connects: number;
   readonly failures: number;
+  /** Of the failures, requests that a connection was there for and nobody answered. */
+  readonly unserved: number;
   /** Failures to connect since its last success, as the kernel counts them. */
   readonly consecutiveFailures: number;
   /** Time-mean of its open connections; null when it cannot be told. */
@@ -115,6 +117,10 @@ export interface ValveMemory {
   /** Since anything last asked for this mode or a stricter one. */
   readonly calmMs: number;
   readonly goodputPerSecond: number | null;
+  /** What the route carried at its best, of late. */
+  readonly carriedPerSecond: number;
+  /** What soft admits; null in any other mode. */
+  readonly budgetPerSecond: number | null;
   /** Connects refused and not yet made up for. */
   readonly debt: number;
 }
