@@ -104,7 +104,7 @@ describe('a backend that turns 20 times slower', () => {
   it('loses slots by pressure when it is but three times slower', () => {
     const world = warm();
     world.behaviours.set('c', { slower: 3 });
-    world.seconds(10);
+    world.seconds(15);
     expect(world.share('c')).toBeLessThan(0.65);
     expect(world.share('c')).toBeGreaterThan(0.2);
     expect(causes(world)).toContain('latency');

@@ -135,6 +135,12 @@ export const knobSchema = {
     0.08,
     'Part of its fair share, or one slot, at which moving stops again.',
   ),
+  offMs: integer(
+    'ms',
+    [0, 600_000],
+    3_000,
+    'How long a backend may be off by more than the settle band before it moves all the same.',
+  ),
   floorShare: number('ratio', [0, 1], 0.05, 'Least part of its fair share that a backend keeps.'),
   skewTolerance: number(
     'ratio',

@@ -7,13 +7,17 @@ import { offered } from './isolation.js';
 import type { Observation } from './observation.js';
 import type { Strictness } from './regime.js';
 import { apportion, steadied, targets, viscous } from './slots.js';
-import type { Circuit, Motion, RouteMemory, RouteSignals } from './types.js';
+import type { Motion, RouteMemory, RouteSignals } from './types.js';
 
 export interface Moved {
   readonly weights: readonly number[];
   readonly targets: readonly number[];
   readonly slots: readonly number[];
   readonly motion: Motion;
+  /** Who has yet to go to his target. */
+  readonly underway: readonly boolean[];
+  /** How long some backend has been off by more than its settle band. */
+  readonly offMs: number;
   /** The skew by which the guard made the step smaller; null when it did not. */
   readonly guardedSkew: number | null;
 }
@@ -45,16 +49,12 @@ function occupied(
   return current.map((count, i) => count + (dealt[i] ?? 0));
 }
 
-/** Was it not isolated of late? A return is brought to its very end, or it stays a slot short. */
-function isFresh(circuit: Circuit, { isolationMs }: Knobs): boolean {
-  return circuit.kind === 'admitted' && circuit.nextCooldownMs <= isolationMs;
-}
-
 export function move(
   route: RouteSignals,
   before: RouteMemory,
   observation: Observation,
   strict: Strictness,
+  dtMs: number,
   knobs: Knobs,
 ): Moved {
   const { slots: total, backends } = route;
@@ -69,17 +69,15 @@ export function move(
 
   const startsAt = Math.max(1, fair * knobs.deadBand * strict.deadBand);
   const stopsAt = Math.max(1, fair * knobs.settleBand);
-  const bands = observation.memories.map(({ circuit }) => (isFresh(circuit, knobs) ? stopsAt : 0));
-  let freed = 0;
-  let worst = 0;
-  let settled = true;
-  current.forEach((count, i) => {
-    if (out[i] === true) freed += Math.max(0, count - 1);
-    const off = Math.abs((target[i] ?? 0) - count);
-    worst = Math.max(worst, off);
-    settled &&= off <= (bands[i] ?? 0);
-  });
-  const underWay = before.moving || before.regime === 'recovery';
+  // Who has set out goes all the way, or he would stay a slot short of his share.
+  const bands = observation.memories.map(({ underway }) => (underway ? 0 : stopsAt));
+  const off = current.map((count, i) => Math.abs((target[i] ?? 0) - count));
+  const worst = Math.max(0, ...off);
+  const settled = off.every((slots, i) => slots <= (bands[i] ?? 0));
+  const freed = sum(current.map((count, i) => (out[i] === true ? Math.max(0, count - 1) : 0)));
+  // What lasts is no noise, so the dead band gives way to it.
+  const offMs = settled ? 0 : before.offMs + dtMs;
+  const underWay = before.moving || before.regime === 'recovery' || offMs > knobs.offMs;
   const moving = underWay ? !settled : worst > startsAt;
 
   const skewNow = skewOf(current, weights, total);
@@ -94,6 +92,11 @@ export function move(
     weights,
     targets: target,
     slots,
+    underway: slots.map((count, i) => {
+      const off = Math.abs((target[i] ?? 0) - count);
+      return moving && off > (bands[i] ?? 0);
+    }),
+    offMs,
     motion: { worst, startsAt, stopsAt, moving, limit, guard: guard.scale, skew },
     guardedSkew: guard.tightened ? skewNow : null,
   };

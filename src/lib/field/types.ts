@@ -99,6 +99,8 @@ export interface BackendMemory {
   /** Octaves by which slow answers exceeded what is tolerated (CUSUM). */
   readonly evidence: number;
   readonly circuit: Circuit;
+  /** Its slots are on their way to their target. */
+  readonly underway: boolean;
 }
 
 /** What is normal for a route. */
@@ -132,6 +134,8 @@ export interface RouteMemory {
   readonly reference: Reference;
   /** Slots are on their way to their targets (Schmitt trigger of the dead band). */
   readonly moving: boolean;
+  /** How long some backend has been off by more than the settle band. */
+  readonly offMs: number;
   /** Part of the viscosity's limit that the guard leaves, in (0, 1]. */
   readonly guard: number;
   readonly skew: number;
