@@ -7,23 +7,23 @@ import { World } from './world.js';
 const byName = [0, 1, 2, 3];
 
 describe('targets, steadied', () => {
-  it('leave those within their band where they are', () => {
-    expect(steadied([13, 14, 10, 27], [14, 13, 10, 27], [1, 1, 1, 1], byName)).toEqual([
+  it('leave those who may stay where they are', () => {
+    expect(steadied([13, 14, 10, 27], [14, 13, 10, 27], [true, true, true, true], byName)).toEqual([
       13, 14, 10, 27,
     ]);
   });
 
   it('let them take or give only what the others need', () => {
     // The third gives five; of those who want more, the first two by name do first.
-    expect(steadied([16, 16, 16, 16], [18, 18, 11, 17], [2, 2, 1, 2], byName)).toEqual([
-      18, 18, 11, 17,
-    ]);
-    expect(steadied([16, 16, 16, 16], [17, 17, 14, 16], [1, 1, 1, 1], byName)).toEqual([
-      17, 17, 14, 16,
-    ]);
-    expect(steadied([16, 17, 16, 15], [17, 16, 14, 17], [1, 1, 1, 1], byName)).toEqual([
-      16, 17, 14, 17,
-    ]);
+    expect(steadied([16, 16, 16, 16], [18, 18, 11, 17], [true, true, false, true], byName)).toEqual(
+      [18, 18, 11, 17],
+    );
+    expect(steadied([16, 16, 16, 16], [17, 17, 14, 16], [true, true, false, true], byName)).toEqual(
+      [17, 17, 14, 16],
+    );
+    expect(
+      steadied([16, 17, 16, 15], [17, 16, 14, 17], [true, true, false, false], byName),
+    ).toEqual([16, 17, 14, 17]);
   });
 });
 

@@ -15,6 +15,7 @@ import { nodeNumber, TickClock } from './clock.js';
 import type { AgentLog } from './log.js';
 import { Reporter, reportSocket, serveReports } from './report.js';
 import { Sensorium } from './sensorium.js';
+import { UnsafeWatch } from './unsafe.js';
 import { describeReason } from './words.js';
 
 /** A safeguard, not a signal: rare enough to cost nothing. */
@@ -137,12 +138,15 @@ export async function runAgent(options: RunOptions): Promise<void> {
     log.info(`${watch.routes.length} routes are served from ${options.services}`);
 
     const reconciler = new Reconciler(plane, socketsObjectPath);
+    const unsafe = new UnsafeWatch();
     let nextReconcile = performance.now() + reconcileEveryMs;
     await clock.run(signal, (lagMs) => {
       const tick = agent.tick(lagMs);
       reporter.see(tick, performance.now(), knobs);
       const words = describe(tick);
       if (words !== undefined) log.info(words);
+      const alarm = unsafe.see(tick, performance.now());
+      if (alarm !== undefined) log.warn(alarm);
       if (performance.now() < nextReconcile) return;
       nextReconcile = performance.now() + reconcileEveryMs;
       reconcile(reconciler, agent, log);

@@ -6,7 +6,7 @@ import { guarded, skewOf } from './guard.js';
 import { offered } from './isolation.js';
 import type { Observation } from './observation.js';
 import type { Strictness } from './regime.js';
-import { apportion, steadied, targets, viscous } from './slots.js';
+import { apportion, exactly, steadied, targets, viscous } from './slots.js';
 import type { Motion, RouteMemory, RouteSignals } from './types.js';
 
 export interface Moved {
@@ -69,11 +69,14 @@ export function move(
 
   const startsAt = Math.max(1, fair * knobs.deadBand * strict.deadBand);
   const stopsAt = Math.max(1, fair * knobs.settleBand);
-  // Who has set out goes all the way, or he would stay a slot short of his share.
-  const bands = observation.memories.map(({ underway }) => (underway ? 0 : stopsAt));
   const off = current.map((count, i) => Math.abs((target[i] ?? 0) - count));
   const worst = Math.max(0, ...off);
-  const settled = off.every((slots, i) => slots <= (bands[i] ?? 0));
+  // Who has set out goes all the way; others stay where they are not off but for rounding.
+  const exact = exactly(weights, floors, target);
+  const stays = observation.memories.map(({ underway }, i) =>
+    underway ? off[i] === 0 : Math.abs((exact[i] ?? 0) - (current[i] ?? 0)) <= stopsAt,
+  );
+  const settled = stays.every((stay) => stay);
   const freed = sum(current.map((count, i) => (out[i] === true ? Math.max(0, count - 1) : 0)));
   // What lasts is no noise, so the dead band gives way to it.
   const offMs = settled ? 0 : before.offMs + dtMs;
@@ -85,17 +88,14 @@ export function move(
   const limit = Math.max(1, Math.floor(fair * knobs.viscosity * strict.viscosity * guard.scale));
   // Isolation is exempt from viscosity, and so must be those who take over its slots.
   const limits = backends.map((_, i) => (freed > 0 || out[i] === true ? total : limit));
-  const aim = steadied(current, target, bands, order);
+  const aim = steadied(current, target, stays, order);
   const slots = moving || freed > 0 ? viscous(current, aim, limits, order) : current;
   const skew = skewOf(slots, weights, total);
   return {
     weights,
     targets: target,
     slots,
-    underway: slots.map((count, i) => {
-      const off = Math.abs((target[i] ?? 0) - count);
-      return moving && off > (bands[i] ?? 0);
-    }),
+    underway: slots.map((count, i) => moving && stays[i] === false && count !== target[i]),
     offMs,
     motion: { worst, startsAt, stopsAt, moving, limit, guard: guard.scale, skew },
     guardedSkew: guard.tightened ? skewNow : null,

@@ -12,6 +12,8 @@ interface Observed {
   readonly memory: BackendMemory;
 }
 
+/** Standard deviations of a mean that are taken for chance. */
+const chanceSigmas = 1;
 /** A path twice as long as it was is as bad as a path can be: distance is no fault. */
 const pathMost = 2;
 
@@ -53,7 +55,9 @@ function queueTerm(observed: Observed, reference: number | null, knobs: Knobs): 
 function latencyTerm({ memory }: Observed, reference: Reference, knobs: Knobs): number | null {
   const own = typicalLog(memory);
   if (own === null || reference.log === null) return null;
-  const octaves = beyondNoise(own - reference.log, log2(1 + knobs.noise));
+  // A mean of few answers is as uncertain as their spread over the root of their number.
+  const chance = chanceSigmas * Math.sqrt(reference.spread / memory.answers);
+  const octaves = beyondNoise(own - reference.log, Math.max(chance, log2(1 + knobs.noise)));
   return exp2(shrunk(octaves, 0, memory.answers, knobs.shrinkage));
 }
 

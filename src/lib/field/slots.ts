@@ -59,18 +59,36 @@ export function targets(
   }
 }
 
+/** The targets before they were rounded: who is at his floor has it, others what is left by weight. */
+export function exactly(
+  weights: readonly number[],
+  floors: readonly number[],
+  target: readonly number[],
+): number[] {
+  const free = target.map((count, i) => count > (floors[i] ?? 0));
+  let weight = 0;
+  let slots = 0;
+  free.forEach((isFree, i) => {
+    if (!isFree) return;
+    weight += weights[i] ?? 0;
+    slots += target[i] ?? 0;
+  });
+  return target.map((count, i) =>
+    free[i] === true && weight > 0 ? ((weights[i] ?? 0) / weight) * slots : count,
+  );
+}
+
 /**
- * Targets for which those within their band stay where they are, as far as the sum
- * allows: what the others give up or take has to come from somewhere.
+ * Targets for which those who may stay do so, as far as the sum allows: what the others
+ * give up or take has to come from somewhere.
  */
 export function steadied(
   current: readonly number[],
   target: readonly number[],
-  bands: readonly number[],
+  stays: readonly boolean[],
   order: readonly number[],
 ): number[] {
   const wish = current.map((count, i) => (target[i] ?? 0) - count);
-  const stays = wish.map((delta, i) => Math.abs(delta) <= (bands[i] ?? 0));
   const owed = wish.reduce((sum, delta, i) => (stays[i] === true ? sum + delta : sum), 0);
   const way = Math.sign(owed);
   const willing = wish.map((delta, i) => (stays[i] === true ? Math.max(0, delta * way) : 0));
