@@ -70,6 +70,7 @@ export function golden(): { readonly bytes: Buffer; readonly ticks: readonly Rec
     const tick: RecordableTick = inputs.held
       ? {
           ...made,
+          tookMs: 1.25,
           outcome: { kind: 'held' },
           reasons: made.reasons.filter(({ change }) => change.of !== 'slots'),
         }

@@ -9,6 +9,7 @@ import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { InputError } from '../errors.js';
+import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
@@ -28,6 +29,8 @@ export interface RunOptions {
   readonly knobSources: KnobSources;
   /** A unix socket on which applications say how backends do. */
   readonly appSocket?: string;
+  /** Where ticks are recorded: by default in memory, the last minutes. */
+  readonly record?: RecordOptions;
   readonly log: AgentLog;
   /** Ends the run cleanly when it is aborted. */
   readonly signal: AbortSignal;
@@ -73,6 +76,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
   undo.push(() => {
     plane.close();
   });
+  let recorder: FlightRecorder | undefined;
   try {
     const own = lockAsAgent(pinPath);
     undo.push(() => {
@@ -80,6 +84,8 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     const phase = nodeNumber(hostname());
     const clock = new TickClock(knobs.tickMs, phase);
+    recorder = new FlightRecorder({ record: options.record ?? { kind: 'ring' }, log, phase });
+    undo.push(() => recorder?.close(), recorder.attach());
     const senses = new Sensorium(log);
     undo.push(() => senses.close());
     senses.wakeOnStall(() => {
@@ -141,6 +147,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
     await clock.run(signal, (lagMs) => {
       const tick = agent.tick(lagMs);
       reporter.see(tick, performance.now(), knobs);
+      recorder?.see(tick);
       const words = describe(tick);
       if (words !== undefined) log.info(words);
       if (performance.now() < nextReconcile) return;
@@ -149,6 +156,9 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     agent.stop();
     log.info('stopped; the dataplane stays and holds the field');
+  } catch (error) {
+    recorder?.crashed();
+    throw error;
   } finally {
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   }

@@ -31,6 +31,7 @@ export interface RecordedTick {
   readonly outputs: readonly RouteOutput[];
   readonly reasons: readonly Reason[];
   readonly stateDigest: Uint8Array;
+  readonly tookMs: number | null;
 }
 
 export type TraceEvent =
@@ -175,7 +176,7 @@ class Reading {
   private tick(sequence: number, atNs: bigint, packed: unknown): RecordedTick {
     const { shapes } = this;
     const payload = shapes.tick.read(packed);
-    const { dtMs, held, outcome, reasons, stateDigest } = payload;
+    const { dtMs, held, outcome, reasons, stateDigest, tookMs } = payload;
     this.knobs = payload.knobs ?? this.knobs;
     if (this.knobs === null) throw new MisshapenError('a tick without knobs');
     this.node = shapes.nodeSignals.readChange(payload.node, this.node);
@@ -193,6 +194,7 @@ class Reading {
       outputs: this.each(this.outputs),
       reasons,
       stateDigest,
+      tookMs,
     };
   }
 

@@ -2,7 +2,18 @@
 import type { NodeMemory } from '../field/types.js';
 import type { Knobs } from '../config/knobs.js';
 import type { Reason } from '../field/reasons.js';
-import { bytes, flag, list, nullable, number, raw, record, text, type Columns } from './shape.js';
+import {
+  bytes,
+  flag,
+  later,
+  list,
+  nullable,
+  number,
+  raw,
+  record,
+  text,
+  type Columns,
+} from './shape.js';
 import {
   backendSignals,
   knobs,
@@ -55,6 +66,8 @@ interface TickPayload {
   readonly outputs: unknown;
   readonly reasons: readonly Reason[];
   readonly stateDigest: Uint8Array;
+  /** From its first reading to its last write; null where time is counted, not passed. Since 1.1. */
+  readonly tookMs: number | null;
 }
 
 export const tickPayload = record<TickPayload>('tick', {
@@ -69,6 +82,7 @@ export const tickPayload = record<TickPayload>('tick', {
   outputs: raw,
   reasons,
   stateDigest: bytes,
+  tookMs: later(nullable(number), null),
 });
 
 interface SnapshotPayload {

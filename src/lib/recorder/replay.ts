@@ -53,7 +53,8 @@ export function replay(trace: Trace, options: ReplayOptions = {}): Replay {
   const { fromMs = 0, toMs = Infinity, route, monitor, watch } = options;
   let state: FieldState | undefined;
   let digester: Digester | undefined;
-  let fresh = true;
+  let last: { readonly run: string; readonly sequence: number } | undefined;
+  let counted: typeof last;
   let ticks = 0;
   let firstMs: number | null = null;
   let lastMs: number | null = null;
@@ -69,34 +70,30 @@ export function replay(trace: Trace, options: ReplayOptions = {}): Replay {
   for (const point of trace.points({ fromMs, toMs })) {
     const { atMs } = point;
     if (point.kind === 'gap') {
-      fresh = true;
       if (atMs >= fromMs) gaps.push({ ...point.gap, atMs });
       continue;
     }
     if (point.kind === 'snapshot') {
-      const next = new Digester(point.file.shapes);
-      fresh ||= point.fresh;
-      if (!fresh && state !== undefined && atMs >= fromMs && route === undefined) {
-        const [expected, got] = [hex(next.state(point.state)), hex(next.state(state))];
-        if (expected !== got) {
-          const where = { sequence: point.sequence, atMs, route: null, backend: null };
-          tell({ ...where, field: 'state hash', expected, got });
-        }
+      const { file, sequence } = point;
+      digester = new Digester(file.shapes);
+      const follows = last?.run === file.header.run && sequence === last.sequence + 1;
+      if (follows && state !== undefined && atMs >= fromMs && route === undefined) {
+        const expected = hex(digester.state(point.state));
+        const got = hex(digester.state(state));
+        const where = { sequence, atMs, route: null, backend: null };
+        if (expected !== got) tell({ ...where, field: 'snapshot hash', expected, got });
       }
-      digester = next;
       state = point.state;
       continue;
     }
     if (state === undefined || digester === undefined) continue;
-    const { tick } = point;
+    const { tick, run } = point;
     const { sequence, knobs, inputs } = tick;
     const before: FieldState = state;
     const result = step(before, inputs, knobs);
     state = result.state;
-    if (atMs < fromMs) {
-      fresh = false;
-      continue;
-    }
+    last = { run, sequence };
+    if (atMs < fromMs || point.repeated) continue;
     ticks++;
     firstMs ??= atMs;
     lastMs = atMs;
@@ -108,8 +105,9 @@ export function replay(trace: Trace, options: ReplayOptions = {}): Replay {
       violations++;
       firstViolation ??= violation;
     }
+    const fresh = counted?.run !== run || sequence !== counted.sequence + 1;
     watch?.({ ...view, tick, result, fresh });
-    fresh = false;
+    counted = last;
   }
   const verdicts = monitor?.verdicts() ?? [];
   return {

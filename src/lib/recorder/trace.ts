@@ -20,10 +20,15 @@ export type TracePoint =
       readonly sequence: number;
       readonly state: FieldState;
       readonly file: TraceFile;
-      /** Another run begins here: nothing follows from what was before. */
-      readonly fresh: boolean;
     }
-  | { readonly kind: 'tick'; readonly atMs: number; readonly tick: RecordedTick };
+  | {
+      readonly kind: 'tick';
+      readonly atMs: number;
+      readonly tick: RecordedTick;
+      readonly run: string;
+      /** Another file had it already; it is only needed to know what comes after it. */
+      readonly repeated: boolean;
+    };
 
 export interface CutTail {
   readonly file: string;
@@ -53,9 +58,9 @@ export class Trace {
   *points({ fromMs = 0, toMs = Infinity } = {}): Generator<TracePoint> {
     const clock = new TraceClock(this.first);
     const seen = new Map<string, number>();
-    let run: string | undefined;
     for (let i = 0; i < this.files.length; i++) {
       const file = this.open(i);
+      const { run } = file.header;
       const startsMs = clock.enter(file);
       if (startsMs > toMs) return;
       if (i + 1 < this.files.length && clock.peek(this.open(i + 1)) <= fromMs) continue;
@@ -63,21 +68,18 @@ export class Trace {
       let next = events.next();
       for (; next.done !== true; next = events.next()) {
         const event = next.value;
-        if (event.kind === 'tick') {
-          const atMs = clock.at(event.tick.atNs);
-          if (atMs > toMs) return;
-          if (event.tick.sequence <= (seen.get(file.header.run) ?? -1)) continue;
-          seen.set(file.header.run, event.tick.sequence);
-          yield { kind: 'tick', atMs, tick: event.tick };
-          continue;
-        }
-        const atMs = clock.at(event.atNs);
-        if (event.kind === 'gap') yield { kind: 'gap', atMs, gap: event.gap };
-        // Of ticks that another file had already, the last state is known.
-        else if (event.sequence > (seen.get(file.header.run) ?? -1)) {
+        if (event.kind === 'gap') {
+          yield { kind: 'gap', atMs: clock.at(event.atNs), gap: event.gap };
+        } else if (event.kind === 'snapshot') {
           const { state, sequence } = event;
-          yield { kind: 'snapshot', atMs, sequence, state, file, fresh: run !== file.header.run };
-          run = file.header.run;
+          yield { kind: 'snapshot', atMs: clock.at(event.atNs), sequence, state, file };
+        } else {
+          const { tick } = event;
+          const atMs = clock.at(tick.atNs);
+          if (atMs > toMs) return;
+          const last = seen.get(run) ?? -1;
+          seen.set(run, Math.max(last, tick.sequence));
+          yield { kind: 'tick', atMs, tick, run, repeated: tick.sequence <= last };
         }
       }
       if (next.value !== null) this.cutTails.push({ file: file.file, offset: next.value });

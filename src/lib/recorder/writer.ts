@@ -49,6 +49,7 @@ export interface RecordableTick {
   readonly field: Field;
   readonly reasons: readonly Reason[];
   readonly outcome: { readonly kind: OutcomeKind };
+  readonly tookMs?: number;
 }
 
 interface RouteOutput {
@@ -85,15 +86,20 @@ export class TraceWriter {
 
   constructor(private readonly about: TraceAbout) {}
 
-  /** The first bytes of a file; the next tick then begins with a snapshot. */
-  begin(atNs: bigint, wallMs: number): Buffer {
-    this.restart();
+  /** The first bytes of a file, wherever the ticks that follow it come from. */
+  header(atNs: bigint, wallMs: number): Buffer {
     const header: TraceHeader = {
       ...this.about,
       wallMs,
       columns: Object.fromEntries(this.columns),
     };
     return Buffer.concat([prelude(), this.frame('header', 0, atNs, header)]);
+  }
+
+  /** The same, for the ticks from now on: the next begins with a snapshot. */
+  begin(atNs: bigint, wallMs: number): Buffer {
+    this.restart();
+    return this.header(atNs, wallMs);
   }
 
   /** The next tick does not build on what was written before. */
@@ -150,7 +156,8 @@ export class TraceWriter {
     this.outputs = new Map();
   }
 
-  private pack({ knobs, inputs, state, field, reasons, outcome }: RecordableTick): unknown {
+  private pack(tick: RecordableTick): unknown {
+    const { knobs, inputs, state, field, reasons, outcome, tookMs = null } = tick;
     const names = inputs.routes.map(({ name }) => name);
     const renamed = names.length !== this.names.length || names.some((n, i) => n !== this.names[i]);
     const node = flatNode(inputs.node);
@@ -167,6 +174,7 @@ export class TraceWriter {
       outputs: this.packOutputs(field.routes),
       reasons,
       stateDigest: this.digester.state(state),
+      tookMs,
     });
     this.knobs = knobs;
     this.node = node;
