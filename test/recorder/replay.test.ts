@@ -30,6 +30,6 @@ describe('a replay', () => {
   it('comes to the very same bits', () => {
     const bytes = traceOf(troubled());
     const result = replay(saved('same.trace', bytes));
-    expect(result).toMatchObject({ ticks: 200, divergent: 0, firstDivergence: null, gaps: [] });
+    expect(result).toMatchObject({ ticks: 200, divergences: { ticks: 0, first: null }, gaps: [] });
   });
 });

@@ -1,4 +1,5 @@
 // Traces for tests: a small world is run, and each of its ticks recorded.
+import { lawVersion } from '../../src/lib/field/law.js';
 import { step } from '../../src/lib/field/step.js';
 import type { FieldState, Inputs } from '../../src/lib/field/types.js';
 import { defaultKnobs, type Knobs } from '../../src/lib/config/knobs.js';
@@ -9,6 +10,7 @@ import { World, type WorldOptions } from '../field/world.js';
 
 export const about: TraceAbout = {
   nity: '0.0.0-test',
+  law: lawVersion,
   build: 'test',
   node: 'test',
   kernel: 'test',

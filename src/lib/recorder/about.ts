@@ -5,6 +5,7 @@ import { hostname, release } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 
+import { lawVersion } from '../field/law.js';
 import type { TraceAbout } from './records.js';
 
 const root = join(import.meta.dirname, '../../..');
@@ -16,6 +17,7 @@ const buildDigits = 12;
 export function aboutHere(phase: number): TraceAbout {
   return {
     nity: manifest.parse(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))).version,
+    law: lawVersion,
     build: lawBuild(),
     node: process.version,
     kernel: release(),
@@ -26,7 +28,7 @@ export function aboutHere(phase: number): TraceAbout {
 }
 
 /** A digest of the law's own code: two nity that agree in it come to the same fields. */
-export function lawBuild(): string {
+function lawBuild(): string {
   const digest = createHash('sha256');
   for (const room of law) {
     const directory = join(import.meta.dirname, '..', room);

@@ -57,6 +57,8 @@ export interface TraceFile {
 
 const headerSchema = z.object({
   nity: z.string(),
+  // Format 1.0 had no column for it, and the first law alone.
+  law: z.number().default(1),
   build: z.string(),
   node: z.string(),
   kernel: z.string(),

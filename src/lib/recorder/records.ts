@@ -32,8 +32,9 @@ import {
 
 /** Who records, and on what. */
 export interface TraceAbout {
-  /** Nity's version, and a digest of the law's own code: git is not at hand where it runs. */
+  /** Nity's version, its law's, and a digest of the law's own code: git is not at hand where it runs. */
   readonly nity: string;
+  readonly law: number;
   readonly build: string;
   readonly node: string;
   readonly kernel: string;

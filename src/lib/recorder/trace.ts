@@ -26,7 +26,7 @@ export type TracePoint =
       readonly atMs: number;
       readonly tick: RecordedTick;
       readonly run: string;
-      /** Another file had it already; it is only needed to know what comes after it. */
+      /** An earlier file had it already; it is only needed to know what comes after it. */
       readonly repeated: boolean;
     };
 
@@ -57,13 +57,15 @@ export class Trace {
   /** Everything from the file in which `fromMs` lies to `toMs`; nothing beyond is even looked at. */
   *points({ fromMs = 0, toMs = Infinity } = {}): Generator<TracePoint> {
     const clock = new TraceClock(this.first);
-    const seen = new Map<string, number>();
+    const seenNs = new Map<string, bigint>();
     for (let i = 0; i < this.files.length; i++) {
       const file = this.open(i);
       const { run } = file.header;
       const startsMs = clock.enter(file);
       if (startsMs > toMs) return;
-      if (i + 1 < this.files.length && clock.peek(this.open(i + 1)) <= fromMs) continue;
+      if (fromMs > 0 && i + 1 < this.files.length && clock.peek(this.open(i + 1)) <= fromMs)
+        continue;
+      const seenBeforeNs = seenNs.get(run);
       const events = file.events();
       let next = events.next();
       for (; next.done !== true; next = events.next()) {
@@ -77,9 +79,9 @@ export class Trace {
           const { tick } = event;
           const atMs = clock.at(tick.atNs);
           if (atMs > toMs) return;
-          const last = seen.get(run) ?? -1;
-          seen.set(run, Math.max(last, tick.sequence));
-          yield { kind: 'tick', atMs, tick, run, repeated: tick.sequence <= last };
+          const repeated = seenBeforeNs !== undefined && tick.atNs <= seenBeforeNs;
+          if (!repeated) seenNs.set(run, tick.atNs);
+          yield { kind: 'tick', atMs, tick, run, repeated };
         }
       }
       if (next.value !== null) this.cutTails.push({ file: file.file, offset: next.value });
