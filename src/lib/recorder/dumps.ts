@@ -10,7 +10,7 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { traceSuffix } from './trace.js';
@@ -48,15 +48,11 @@ export async function writeDump(
     await rm(join(directory, name), { force: true });
   }
   const path = join(directory, nameOf(Date.now(), why));
-  const file = await open(path + partialSuffix, 'w', 0o600);
   try {
-    await file.writev(parts.slice());
-    await file.sync();
+    await writeFile(path + partialSuffix, parts, { mode: 0o600, flush: true });
   } catch (error) {
     await rm(path + partialSuffix, { force: true });
     throw error;
-  } finally {
-    await file.close();
   }
   await rename(path + partialSuffix, path);
   return path;
@@ -78,6 +74,9 @@ export function writeDumpNow(
   try {
     for (const part of parts) writeWhole(file, part);
     fsyncSync(file);
+  } catch (error) {
+    rmSync(path + partialSuffix, { force: true });
+    throw error;
   } finally {
     closeSync(file);
   }

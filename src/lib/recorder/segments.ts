@@ -1,11 +1,11 @@
 // The continuous record on disk: segments that each begin with a snapshot, the oldest
 // of which go. Nothing here waits for the disk but a loop of its own; what the disk
 // does not take is lost, and said.
-import { mkdirSync, type Stats } from 'node:fs';
-import { open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
+import { accessSync, closeSync, constants, mkdirSync, openSync, type Stats } from 'node:fs';
+import { mkdir, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { errnoOf } from '../errors.js';
+import { errnoOf, InputError } from '../errors.js';
 import { stampOf, writeWhole } from './dumps.js';
 import { traceSuffix } from './trace.js';
 import type { RecordableTick, TraceWriter } from './writer.js';
@@ -57,8 +57,10 @@ export class Segments {
   private failingUntilMs: number | undefined;
   private lost = 0;
   private retryMs: number;
+  /** All was written at once, and the process dies: whatever comes after is not taken. */
+  private over = false;
 
-  /** Throws if `directory` cannot be made. */
+  /** Throws if `directory` cannot be made or written to. */
   constructor(
     readonly directory: string,
     private readonly writer: TraceWriter,
@@ -66,10 +68,20 @@ export class Segments {
     private readonly log: SegmentLog,
   ) {
     this.retryMs = limits.retryMs ?? retryMsByDefault;
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      accessSync(directory, constants.W_OK);
+    } catch (error) {
+      throw new InputError(
+        `${directory} cannot be recorded to: ${errnoOf(error) ?? String(error)}.`,
+        'Name a directory that can be written to with --record.',
+        error,
+      );
+    }
   }
 
   take(tick: RecordableTick, wallMs: number): void {
+    if (this.over) return;
     const { sequence, atNs } = tick;
     const { bytesMost, ageMostMs, queueMost = queueMostByDefault } = this.limits;
     if (this.failingUntilMs !== undefined && performance.now() < this.failingUntilMs) {
@@ -109,14 +121,26 @@ export class Segments {
 
   /** For a process that dies: what waits is written here and now, again if it was under way. */
   flushNow(): void {
-    const { segment } = this;
-    if (segment === undefined) return;
-    for (const { bytes, of } of this.writing === undefined
-      ? this.queue
-      : [this.writing, ...this.queue]) {
-      if ('file' in of) return;
-      writeWhole(segment.file.fd, bytes, segment.bytes);
-      segment.bytes += bytes.length;
+    if (this.over) return;
+    this.over = true;
+    const jobs = this.queue.splice(0);
+    if (this.writing !== undefined) jobs.unshift(this.writing);
+    let fd = this.segment?.file.fd;
+    let position = this.segment?.bytes ?? 0;
+    let own: number | undefined;
+    try {
+      for (const { bytes, of } of jobs) {
+        if ('file' in of) {
+          if (own !== undefined) closeSync(own);
+          fd = own = openSync(of.file, 'w', 0o600);
+          position = 0;
+        }
+        if (fd === undefined) return;
+        writeWhole(fd, bytes, position);
+        position += bytes.length;
+      }
+    } finally {
+      if (own !== undefined) closeSync(own);
     }
   }
 
@@ -137,6 +161,7 @@ export class Segments {
         this.queued -= job.bytes.length;
         if ('sequence' in job.of) this.recovered();
       } catch (error) {
+        if (this.over) return;
         await this.giveUp(job, error);
       }
       this.writing = undefined;
@@ -147,18 +172,15 @@ export class Segments {
     if ('file' in of) {
       await this.segment?.file.close();
       this.segment = undefined;
+      await mkdir(this.directory, { recursive: true, mode: 0o700 });
       await this.prune();
       this.segment = { path: of.file, file: await open(of.file, 'wx', 0o600), bytes: 0 };
     }
     const { segment } = this;
     if (segment === undefined) throw new Error('no segment is open');
+    const { bytes: begin, file } = segment;
     for (let done = 0; done < bytes.length;) {
-      const { bytesWritten } = await segment.file.write(
-        bytes,
-        done,
-        bytes.length - done,
-        segment.bytes + done,
-      );
+      const { bytesWritten } = await file.write(bytes, done, bytes.length - done, begin + done);
       done += bytesWritten;
     }
     segment.bytes += bytes.length;
