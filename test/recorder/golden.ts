@@ -1,8 +1,15 @@
-// The trace that is kept of each format: every kind of signal, missing ones among them,
-// and every kind of record. Always the same, so that its bytes can be compared.
+// The trace that is kept of each format and of each law: every kind of signal, missing
+// ones among them, and every kind of record. Always the same, so that its bytes can be
+// compared. `npx tsx test/recorder/golden.ts` writes that of today.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
 import { defaultKnobs, makeKnobs } from '../../src/lib/config/knobs.js';
+import { lawVersion } from '../../src/lib/field/law.js';
 import { nothingSensed, type NodeSignals } from '../../src/lib/field/signals.js';
 import type { RouteSignals } from '../../src/lib/field/types.js';
+import { formatVersion } from '../../src/lib/recorder/frame.js';
 import { TraceWriter, type RecordableTick } from '../../src/lib/recorder/writer.js';
 import { idle, inputsOf, routeOf } from '../field/world.js';
 import { about, Ticker } from './traces.js';
@@ -51,6 +58,9 @@ function cart(tick: number, slots: ReadonlyMap<string, number>): RouteSignals {
 
 const goldenTicks = 60;
 
+export const goldenDirectory = join(import.meta.dirname, '../fixtures/traces');
+export const goldenName = `format-${formatVersion.major}.${formatVersion.minor}-law-${lawVersion}.trace`;
+
 export function golden(): { readonly bytes: Buffer; readonly ticks: readonly RecordableTick[] } {
   const ticker = new Ticker();
   const writer = new TraceWriter(about);
@@ -84,4 +94,8 @@ export function golden(): { readonly bytes: Buffer; readonly ticks: readonly Rec
     parts.push(writer.tick(tick));
   }
   return { bytes: Buffer.concat(parts), ticks };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(join(goldenDirectory, goldenName), golden().bytes);
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { errnoOf, InputError } from '../errors.js';
 import { stampOf, writeWhole } from './dumps.js';
 import { traceSuffix } from './trace.js';
+import type { Gap } from './records.js';
 import type { RecordableTick, TraceWriter } from './writer.js';
 
 export interface SegmentLimits {
@@ -33,8 +34,9 @@ const retryMsMost = 60_000;
 
 interface Job {
   readonly bytes: Buffer;
-  /** The tick whose bytes these are, or the file that they begin. */
-  readonly of: { readonly sequence: number } | { readonly file: string };
+  /** The tick whose bytes these are, with the gap that they tell; or the file that they begin. */
+  readonly of:
+    { readonly sequence: number; readonly gap: Gap | undefined } | { readonly file: string };
 }
 
 interface OpenSegment {
@@ -105,7 +107,8 @@ export class Segments {
       const file = join(this.directory, name + traceSuffix);
       this.enqueue({ bytes: this.writer.begin(atNs, wallMs), of: { file } });
     }
-    this.enqueue({ bytes: this.writer.tick(tick), of: { sequence } });
+    const gap = this.writer.untold;
+    this.enqueue({ bytes: this.writer.tick(tick), of: { sequence, gap } });
   }
 
   /** When all that was taken is on its file, or lost. */
@@ -189,6 +192,7 @@ export class Segments {
   /** What waited builds on what failed: all of it is lost, and a new segment begins after it. */
   private async giveUp(failed: Job, error: unknown): Promise<void> {
     const jobs = [failed, ...this.queue.splice(0)];
+    for (const { of } of jobs) if ('gap' in of && of.gap !== undefined) this.writer.lose(of.gap);
     const sequences = jobs.flatMap(({ of }) => ('sequence' in of ? [of.sequence] : []));
     this.queued = 0;
     this.planned = undefined;

@@ -29,10 +29,13 @@ export class TraceFileWriter {
   }
 
   /** The agent's ticks in their order; it may have been replaced by another in between. */
-  see({ tookMs: _counted, ...tick }: RecordableTick): void {
-    if (!this.begun) this.take(this.writer.begin(tick.atNs, 0));
+  see(tick: RecordableTick): void {
+    const { sequence, atNs, knobs, before, inputs, state, field, reasons, outcome } = tick;
+    if (!this.begun) this.take(this.writer.begin(atNs, 0));
     this.begun = true;
-    this.take(this.writer.tick(tick));
+    // Without how long it took: that is the time of the machine, not of the run.
+    const timeless = { sequence, atNs, knobs, before, inputs, state, field, reasons, outcome };
+    this.take(this.writer.tick(timeless));
     if (this.waiting >= writeAtOnce) this.flush();
   }
 

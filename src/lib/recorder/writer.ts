@@ -121,13 +121,17 @@ export class TraceWriter {
     this.restart();
   }
 
+  /** What the next tick will begin by telling. */
+  get untold(): Gap | undefined {
+    return this.lost;
+  }
+
   /** One tick, after whatever a reader needs to know before it. */
   tick(tick: RecordableTick): Buffer {
     const { sequence, atNs, before } = tick;
     const parts: Buffer[] = [];
     if (this.lost !== undefined) {
       parts.push(this.frame('gap', sequence, atNs, gapPayload.pack(this.lost)));
-      this.lost = undefined;
     }
     if (this.state !== before) {
       this.forget();
@@ -136,6 +140,7 @@ export class TraceWriter {
     }
     parts.push(this.frame('tick', sequence, atNs, this.pack(tick)));
     this.state = tick.state;
+    this.lost = undefined;
     return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
   }
 
