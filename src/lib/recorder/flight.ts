@@ -29,7 +29,7 @@ export interface FlightOptions {
   readonly dumpEveryMs?: number;
 }
 
-export const defaultRing: RingLimits = { bytesMost: 16 << 20, ageMostMs: 300_000 };
+const defaultRing: RingLimits = { bytesMost: 16 << 20, ageMostMs: 300_000 };
 export const defaultSegments = { bytesMost: 256 << 20, ageMostMs: 86_400_000 };
 const dumpsMostByDefault = 4;
 const dumpEveryMsByDefault = 60_000;

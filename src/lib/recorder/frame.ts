@@ -17,7 +17,7 @@ export type RecordKind = (typeof recordKinds)[number];
 /** Magic, version, CRC of both. */
 export const preludeBytes = magic.length + 2 + 2 + 4;
 /** Payload length, kind, sequence, monotonic time, CRC of these, CRC of the payload. */
-export const frameBytes = 4 + 1 + 8 + 8 + 4 + 4;
+const frameBytes = 4 + 1 + 8 + 8 + 4 + 4;
 /** No record is larger: a length beyond it is damage. */
 const payloadMost = 1 << 30;
 
