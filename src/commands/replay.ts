@@ -56,7 +56,6 @@ export default class Replay extends NityCommand<typeof Replay> {
     output: Flags.string({
       char: 'o',
       summary: 'where the export goes; by default stdout, and nothing else does then',
-      dependsOn: ['export'],
     }),
   };
 
@@ -67,10 +66,10 @@ export default class Replay extends NityCommand<typeof Replay> {
     const { fromMs, toMs } = this.span();
     const knobs = knobsSet(flags.knob);
     const tried = flags.knob.length > 0;
+    const output = this.output();
     const trace = openTrace(args.trace);
     const summary = new Summary(route);
     const watch = invariantWatch();
-    const output = this.output();
     const perfetto =
       output &&
       new PerfettoExport(output.write, {
@@ -124,6 +123,12 @@ export default class Replay extends NityCommand<typeof Replay> {
 
   private output(): { write: (text: string) => void; close: () => void } | undefined {
     const { export: format, output: path } = this.flags;
+    if (format === undefined && path !== undefined) {
+      throw new UsageError(
+        '--output is where an export goes, and none was asked for.',
+        'Add --export perfetto.',
+      );
+    }
     if (format === undefined) return undefined;
     if (path === undefined) {
       return { write: (text) => process.stdout.write(text), close: () => undefined };

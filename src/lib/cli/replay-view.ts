@@ -214,9 +214,9 @@ function routeLines(
   const shares = (of: RouteHistory, id: string) =>
     Array.from({ length: width }, (_, i) => of.columns[i]?.shares.get(id));
   const both = (draw: (of: RouteHistory, name: string) => string, name: string): string[] =>
-    recorded === undefined
+    recorded === undefined || draw(recorded, name) === draw(route, name)
       ? [draw(route, name)]
-      : [dim(draw(recorded, name) + ', as recorded'), draw(route, '')];
+      : [dim(`${draw(recorded, name)}, as recorded`), draw(route, '')];
   const moved =
     slotsMoved === 0 ? 'none moved' : `${slotsMoved} moved in ${counted(ticksMoved, 'tick')}`;
   return [

@@ -6,7 +6,7 @@ import { lawVersion } from '../field/law.js';
 import { step } from '../field/step.js';
 import type { FieldState } from '../field/types.js';
 import type { TickView, Verdict, Violation } from '../harness/invariant.js';
-import { difference, hex, type Divergence } from './compare.js';
+import { difference, hex, visibleDifference, type Divergence } from './compare.js';
 import { Digester } from './digest.js';
 import type { RecordedTick } from './reader.js';
 import type { Gap } from './records.js';
@@ -166,7 +166,9 @@ class Replaying {
     this.firstMs ??= atMs;
     this.lastMs = atMs;
     if (!comparable) this.incomparable++;
-    const found = difference(tick, result, digester, options.route);
+    // Other knobs are another memory by themselves: what they change is what can be seen.
+    const differenceOf = options.retune === undefined ? difference : visibleDifference;
+    const found = differenceOf(tick, result, digester, options.route);
     if (found !== null) {
       this[comparable ? 'divergences' : 'differences'].add({ sequence, atMs, ...found });
     }
