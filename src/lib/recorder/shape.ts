@@ -22,7 +22,7 @@ export interface Shape<T> {
 }
 
 export interface RecordShape<T> extends Shape<T> {
-  /** Only what differs from `last`. */
+  /** Only what differs from `last`; null when nothing does. */
   packChange(value: T, last: T | undefined): unknown;
   bind(columns: Columns): BoundRecord<T>;
 }
@@ -260,6 +260,8 @@ export function record<T extends object>(name: string, fields: Fields<T>): Recor
         mask |= 1 << i;
         packed.push(column.shape.pack(now));
       }
+      // A record without columns is whole at once; one whose columns are all as before is nothing.
+      if (mask === 0 && last !== undefined) return null;
       packed[0] = mask >>> 0;
       return packed;
     },
@@ -295,6 +297,7 @@ export function record<T extends object>(name: string, fields: Fields<T>): Recor
           return result as T;
         },
         readChange(packed, last) {
+          if (packed === null && last !== undefined) return last;
           const [mask, ...values] = listOf(packed);
           const word = readNumber(mask);
           const result: Values = {};

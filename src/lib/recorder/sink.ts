@@ -1,6 +1,6 @@
 // Canonical bytes of a value and their SHA-256: the same on every machine, whatever
 // a NaN looks like there, and whatever packs the trace.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** What no other value begins with. */
 const marks = { nothing: 0, number: 1, nan: 2, text: 3, bytes: 4, count: 5, word: 6 } as const;
@@ -68,7 +68,7 @@ export class Sink {
 
   /** The first `length` bytes of the SHA-256 of all that came in; empties it. */
   end(length: number): Uint8Array {
-    const digest = createHash('sha256').update(this.buffer.subarray(0, this.used)).digest();
+    const digest = hash('sha256', this.buffer.subarray(0, this.used), 'buffer');
     this.used = 0;
     return new Uint8Array(digest.subarray(0, length));
   }

@@ -215,8 +215,8 @@ export class TraceWriter {
       }
       const output = outputOf(field, this.digester);
       next.set(field.name, { field, output });
-      if (last !== undefined && routeOutput.same(output, last.output)) return;
-      packed.push(position, routeOutput.packChange(output, last?.output));
+      const change = routeOutput.packChange(output, last?.output);
+      if (change !== null) packed.push(position, change);
     });
     this.outputs = next;
     return packed;
@@ -238,7 +238,6 @@ export function outputOf(field: RouteField, digester: Digester): RouteOutput {
 
 /** Of a route, what is not as it was; of its backends, those that are not. */
 function packRoute(route: RouteSignals, last: RouteSignals | undefined) {
-  const bare = last !== undefined && routeSignals.same(route, last);
   const before = last?.backends ?? [];
   const sameIds =
     before.length === route.backends.length &&
@@ -246,11 +245,12 @@ function packRoute(route: RouteSignals, last: RouteSignals | undefined) {
   const backends: unknown[] = [];
   route.backends.forEach((signals, i) => {
     const known = sameIds ? before[i] : undefined;
-    if (known !== undefined && (known === signals || backendSignals.same(signals, known))) return;
-    backends.push(i, backendSignals.packChange(signals, known));
+    if (known === signals) return;
+    const change = backendSignals.packChange(signals, known);
+    if (change !== null) backends.push(i, change);
   });
   return {
-    change: bare ? null : routeSignals.packChange(route, last),
+    change: routeSignals.packChange(route, last),
     ids: sameIds && last !== undefined ? null : route.backends.length,
     backends,
   };
