@@ -11,7 +11,7 @@ import { unload } from '../lib/dataplane/unload.js';
 import { isLoaded } from '../lib/dataplane/pins.js';
 import { runAgent } from '../lib/agent/run.js';
 import { InputError } from '../lib/errors.js';
-import { defaultSegments, type RecordOptions } from '../lib/recorder/flight.js';
+import type { RecordOptions } from '../lib/recorder/flight.js';
 import { readServices } from '../lib/routes/services-watch.js';
 
 const mib = 1 << 20;
@@ -49,14 +49,12 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       exclusive: ['no-record'],
     }),
     'record-size': Flags.integer({
-      summary: 'MiB of ticks that are kept there',
-      default: defaultSegments.bytesMost / mib,
-      min: 8,
+      summary: 'MiB of ticks that are kept: by default 256 there, 16 in memory',
+      min: 1,
       env: 'NITY_RECORD_SIZE',
     }),
     'record-age': Flags.string({
-      summary: 'how long they are kept',
-      default: '24h',
+      summary: 'how long they are kept: by default 24h there, 5m in memory',
       env: 'NITY_RECORD_AGE',
     }),
     'no-record': Flags.boolean({
@@ -113,11 +111,14 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
 
   private record(): RecordOptions {
     const { flags } = this;
-    const ageMostMs = parseDuration(flags['record-age'], '--record-age');
+    const { record, 'record-size': size, 'record-age': age } = flags;
+    const limits = {
+      ...(size === undefined ? {} : { bytesMost: size * mib }),
+      ...(age === undefined ? {} : { ageMostMs: parseDuration(age, '--record-age') }),
+    };
     if (flags['no-record']) return { kind: 'off' };
-    if (flags.record === undefined) return { kind: 'ring' };
-    const bytesMost = flags['record-size'] * mib;
-    return { kind: 'disk', directory: resolve(flags.record), bytesMost, ageMostMs };
+    if (record === undefined) return { kind: 'ring', ...limits };
+    return { kind: 'disk', directory: resolve(record), ...limits };
   }
 
   private latency(): { latency?: 'first-byte' | 'connect' } {

@@ -30,7 +30,10 @@ export function renderReplay(report: ReplayReport, options: TableOptions): strin
     headLines(report).join('\n'),
     verdictLines(report).join('\n'),
     section('Invariants', invariantTable(report.replay.verdicts, options)),
-    section('What it changes', contrastTable(report, options)),
+    section(
+      report.basis === 'other-law' ? 'What this law says otherwise' : 'What it changes',
+      contrastTable(report, options),
+    ),
     routeParts(report),
     section('Reasons', reasonTable(report, options)),
     section('Missing', missingLines(report).join('\n')),

@@ -30,7 +30,7 @@ export interface FlightOptions {
 }
 
 const defaultRing: RingLimits = { bytesMost: 16 << 20, ageMostMs: 300_000 };
-export const defaultSegments = { bytesMost: 256 << 20, ageMostMs: 86_400_000 };
+const defaultSegments = { bytesMost: 256 << 20, ageMostMs: 86_400_000 };
 const dumpsMostByDefault = 4;
 const dumpEveryMsByDefault = 60_000;
 /** Ticks that wait to be written; an event loop that does not come to it has other troubles. */
