@@ -46,7 +46,6 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     record: Flags.string({
       summary: 'write every tick to this directory, for `nity replay`',
       env: 'NITY_RECORD',
-      exclusive: ['no-record'],
     }),
     'record-size': Flags.integer({
       summary: 'MiB of ticks that are kept: by default 256 there, 16 in memory',
@@ -58,7 +57,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       env: 'NITY_RECORD_AGE',
     }),
     'no-record': Flags.boolean({
-      summary: 'record nothing; by default the last minutes are kept in memory',
+      summary: 'record nothing, whatever else is asked for',
       env: 'NITY_NO_RECORD',
     }),
     'log-level': Flags.option({
