@@ -42,7 +42,9 @@ class Scene {
   }
 
   get written(): string[] {
-    return readdirSync(this.dumps).sort();
+    return readdirSync(this.dumps)
+      .filter((name) => name.endsWith('.trace'))
+      .sort();
   }
 
   replayed(name: string): Replay {
@@ -112,19 +114,39 @@ describe('the ring', () => {
   });
 
   it('is written out once for the changes of a while, at its end', async () => {
-    const scene = new Scene({ dumpEveryMs: 60 });
+    const scene = new Scene({ dumpEveryMs: 1500 });
     const flapping = alarming.map((tick, i): RecordableTick => {
       const change = { of: 'admission', route: 'r', from: 'normal', to: 'soft' } as const;
       const cause = { kind: 'systemic', isolated: 1, backends: 1 } as const;
       return i % 2 === 0 ? tick : { ...tick, reasons: [{ change, cause }] };
     });
     await scene.fly(flapping);
-    await vi.waitFor(() => {
-      expect(scene.written).toHaveLength(2);
-    });
+    await vi.waitFor(
+      () => {
+        expect(scene.written).toHaveLength(2);
+      },
+      { timeout: 4000 },
+    );
     await scene.recorder.close();
     const [, last = ''] = scene.written;
     expect(scene.replayed(last).ticks).toBe(100);
+  });
+
+  it('is written out for a change that still waits when the agent ends', async () => {
+    const scene = new Scene();
+    const [before, after] = [alarming.slice(0, alarm + 1), alarming.slice(alarm + 1)];
+    await scene.fly(before);
+    const change = { of: 'override', route: 'r' } as const;
+    const cause = { kind: 'override', mode: 'hard' } as const;
+    await scene.fly(after.map((tick) => ({ ...tick, reasons: [{ change, cause }] })));
+    await vi.waitFor(() => {
+      expect(scene.written).toHaveLength(1);
+    });
+    await scene.recorder.close();
+    expect(scene.written).toHaveLength(2);
+    const both = replay(openTrace(scene.dumps));
+    // Together they are one trace: what both hold counts once.
+    expect(both).toMatchObject({ ticks: 100, gaps: [], runs: 1 });
   });
 
   it('leaves a few files at most, the newest', async () => {

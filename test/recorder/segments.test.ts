@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   truncateSync,
@@ -105,6 +106,22 @@ describe('a record on disk', () => {
     const { gaps, divergences } = replay(openTrace(scene.directory));
     expect(gaps).toMatchObject([{ ticks: missing, why: 'they are not in the trace' }]);
     expect(divergences.first).toBeNull();
+  });
+
+  it('leaves out files that were never begun', async () => {
+    const scene = new Scene(undefined, { bytesMost: 400_000 });
+    await scene.fly(ticks);
+    await scene.recorder.close();
+    const [first = ''] = readdirSync(scene.directory).sort();
+    const head = readFileSync(join(scene.directory, first)).subarray(0, 1000);
+    for (const [i, bytes] of [0, 5, 17, 1000].entries()) {
+      const name = first.replace('000001', `000001-${i}`);
+      writeFileSync(join(scene.directory, name), head.subarray(0, bytes));
+    }
+    const whole = replay(openTrace(scene.directory));
+    expect(whole).toMatchObject({ ticks: 400, gaps: [] });
+    writeFileSync(join(scene.directory, 'nity-foreign.trace'), 'services:');
+    expect(() => replay(openTrace(scene.directory))).toThrow(/byte 0: this is not a trace/);
   });
 
   it('is refused at once where it cannot be', () => {

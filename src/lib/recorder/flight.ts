@@ -46,7 +46,8 @@ export class FlightRecorder {
   private scheduled = false;
   private complained = false;
   private nextDumpMs = -Infinity;
-  private dumpLater: NodeJS.Timeout | undefined;
+  /** A change that is written out at the end of the minute. */
+  private dumpLater: { readonly timer: NodeJS.Timeout; readonly write: () => void } | undefined;
   private dumping: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: FlightOptions) {
@@ -132,8 +133,10 @@ export class FlightRecorder {
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.dumpLater);
     this.drain();
+    // Nothing more comes: what waits for the end of the minute has waited long enough.
+    clearTimeout(this.dumpLater?.timer);
+    this.dumpLater?.write();
     await this.dumping;
     await this.segments?.close();
   }
@@ -168,7 +171,7 @@ export class FlightRecorder {
     };
     const waitMs = this.nextDumpMs - performance.now();
     if (waitMs <= 0) write();
-    else this.dumpLater = setTimeout(write, waitMs).unref();
+    else this.dumpLater = { timer: setTimeout(write, waitMs).unref(), write };
   }
 }
 

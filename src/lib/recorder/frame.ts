@@ -70,20 +70,25 @@ export class DamagedTraceError extends InputError {
   }
 }
 
+/** Its writer died, or found no room, before its header was whole. */
+export class UnbegunTraceError extends DamagedTraceError {
+  constructor(file: string, offset: number, problem: string) {
+    super(file, offset, problem, foreign);
+  }
+}
+
 const foreign = 'Give it a file or a directory that `nity run-agent --record` or a dump has left.';
 
 export function readPrelude(file: string, bytes: Buffer): FormatVersion {
+  if (bytes.length === 0) {
+    throw new UnbegunTraceError(file, 0, 'this is not a trace of nity, it is empty');
+  }
   const head = bytes.subarray(0, magic.length);
-  if (bytes.length === 0 || !head.equals(magic.subarray(0, head.length))) {
+  if (!head.equals(magic.subarray(0, head.length))) {
     throw new DamagedTraceError(file, 0, 'this is not a trace of nity', foreign);
   }
   if (bytes.length < preludeBytes) {
-    throw new DamagedTraceError(
-      file,
-      bytes.length,
-      'the trace ends within its first bytes',
-      foreign,
-    );
+    throw new UnbegunTraceError(file, bytes.length, 'the trace ends within its first bytes');
   }
   if (
     bytes.readUInt32LE(preludeBytes - 4) !== crc32c.calculate(bytes.subarray(0, preludeBytes - 4))

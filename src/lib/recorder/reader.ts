@@ -12,7 +12,14 @@ import type {
   RouteMemory,
   RouteSignals,
 } from '../field/types.js';
-import { DamagedTraceError, frames, readPrelude, type FormatVersion, type Frame } from './frame.js';
+import {
+  DamagedTraceError,
+  frames,
+  readPrelude,
+  UnbegunTraceError,
+  type FormatVersion,
+  type Frame,
+} from './frame.js';
 import { bindAll, type BoundShapes, type Gap, type TraceHeader } from './records.js';
 import { listOf, MisshapenError } from './shape.js';
 import { deepNode, type FlatNode, type OutcomeKind } from './shapes.js';
@@ -74,7 +81,7 @@ export function readTrace(file: string, bytes: Buffer): TraceFile {
   const records = frames(file, bytes);
   const first = records.next();
   if (first.done === true) {
-    throw new DamagedTraceError(file, first.value, 'the trace ends before its header does');
+    throw new UnbegunTraceError(file, first.value, 'the trace ends before its header does');
   }
   if (first.value.kind !== 'header') {
     throw new DamagedTraceError(file, first.value.offset, 'the first record is no header');

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { errnoOf, InputError } from '../errors.js';
-import { DamagedTraceError } from './frame.js';
+import { UnbegunTraceError } from './frame.js';
 import type { Gap } from './records.js';
 import { readTrace, type RecordedTick, type TraceFile } from './reader.js';
 import type { FieldState } from '../field/types.js';
@@ -140,14 +140,16 @@ function readBytes(file: string): Buffer {
   }
 }
 
-/** Only the newest file can be without a header: its writer died as it began. */
+/** No header is longer. */
+const headerMost = 1 << 16;
+
 function isBegun(file: string): boolean {
+  if (statSync(file).size > headerMost) return true;
   try {
     readTrace(file, readBytes(file));
     return true;
   } catch (error) {
-    if (error instanceof DamagedTraceError && error.offset === statSync(file).size) return false;
-    throw error;
+    return !(error instanceof UnbegunTraceError);
   }
 }
 
@@ -167,8 +169,7 @@ export function openTrace(path: string): Trace {
     .filter((name) => name.endsWith(traceSuffix))
     .sort()
     .map((name) => join(path, name));
-  const last = files.at(-1);
-  if (files.length > 1 && last !== undefined && !isBegun(last)) files.pop();
-  if (files.length === 0) throw new InputError(`There is no trace in ${path}.`, nameOne);
-  return new Trace(path, files);
+  const begun = files.filter(isBegun);
+  if (begun.length === 0) throw new InputError(`There is no trace in ${path}.`, nameOne);
+  return new Trace(path, begun);
 }
