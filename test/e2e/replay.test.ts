@@ -135,12 +135,14 @@ describe('nity replay', () => {
     const bytes = readFileSync(golden);
     const at = 10_000;
     bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
-    const damaged = await nity('replay', saved('damaged.trace', bytes));
+    const path = saved('damaged.trace', bytes);
+    const damaged = await nity('replay', path);
     expect(damaged).toMatchObject({ code: 2, stdout: '' });
     const [, offset = ''] =
       /damaged\.trace, byte (\d+): a record does not match/.exec(damaged.stderr) ?? [];
     expect(Number(offset)).toBeLessThanOrEqual(at);
     expect(Number(offset)).toBeGreaterThan(at - 4000);
+    expect((await nity('replay', path, '--to', '2s')).code).toBe(0);
     const foreign = await nity('replay', join(import.meta.dirname, 'replay.test.ts'), '--json');
     expect(foreign.code).toBe(2);
     expect(JSON.parse(foreign.stdout)).toMatchObject({
