@@ -261,7 +261,8 @@ describe.skipIf(unavailable !== undefined)('the recorder of an agent', () => {
       { env: environment, stdio: ['ignore', 'ignore', 'pipe'] },
     );
     agent.stderr?.on('data', (bytes: Buffer) => (log += bytes.toString()));
-    await until(() => log.includes('routes are served'));
+    // Its first tick says what it projected.
+    await until(() => /epoch \d+: .*churn/.test(log));
   }
 
   async function end(signal: NodeJS.Signals): Promise<void> {
