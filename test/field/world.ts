@@ -90,6 +90,8 @@ export class World {
   state: FieldState = freshState;
   owned: Map<string, number>;
   last: StepResult | undefined;
+  /** What the last step was given. */
+  inputs: Inputs | undefined;
   atMs = 0;
   /** Requests sent to each backend, and those lost, since the last reset(). */
   sent = new Map<string, number>();
@@ -226,7 +228,8 @@ export class World {
       const before = this.owned;
       const route = routeOf(this.serve(), { slots: this.slots });
       const node = this.options.node?.(this.atMs) ?? silentNode;
-      this.last = step(this.state, inputsOf([route], { node }), this.knobs);
+      this.inputs = inputsOf([route], { node });
+      this.last = step(this.state, this.inputs, this.knobs);
       this.state = this.last.state;
       this.reasons.push(...this.last.reasons);
       this.owned = new Map(this.route.backends.map(({ id, slots }) => [id, slots]));

@@ -9,6 +9,7 @@ import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { InputError } from '../errors.js';
+import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
@@ -29,6 +30,8 @@ export interface RunOptions {
   readonly knobSources: KnobSources;
   /** A unix socket on which applications say how backends do. */
   readonly appSocket?: string;
+  /** Where ticks are recorded: by default in memory, the last minutes. */
+  readonly record?: RecordOptions;
   readonly log: AgentLog;
   /** Ends the run cleanly when it is aborted. */
   readonly signal: AbortSignal;
@@ -74,6 +77,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
   undo.push(() => {
     plane.close();
   });
+  let recorder: FlightRecorder | undefined;
   try {
     const own = lockAsAgent(pinPath);
     undo.push(() => {
@@ -81,6 +85,8 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     const phase = nodeNumber(hostname());
     const clock = new TickClock(knobs.tickMs, phase);
+    recorder = new FlightRecorder({ record: options.record ?? { kind: 'ring' }, log, phase });
+    undo.push(() => recorder?.close(), recorder.attach());
     const senses = new Sensorium(log);
     undo.push(() => senses.close());
     senses.wakeOnStall(() => {
@@ -143,6 +149,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
     await clock.run(signal, (lagMs) => {
       const tick = agent.tick(lagMs);
       reporter.see(tick, performance.now(), knobs);
+      recorder?.see(tick);
       const words = describe(tick);
       if (words !== undefined) log.info(words);
       const alarm = unsafe.see(tick, performance.now());
@@ -153,6 +160,9 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     agent.stop();
     log.info('stopped; the dataplane stays and holds the field');
+  } catch (error) {
+    recorder?.crashed();
+    throw error;
   } finally {
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   }
