@@ -7,18 +7,14 @@ import { renderReplay } from '../lib/cli/replay-view.js';
 import { makeKnobs } from '../lib/config/knobs.js';
 import { knobsSet } from '../lib/config/load.js';
 import { errnoOf, InputError, UsageError } from '../lib/errors.js';
+import { InvariantMonitor } from '../lib/harness/invariants/monitor.js';
 import { PerfettoExport } from '../lib/recorder/perfetto.js';
-import { isSound, replay, retuned, type InvariantWatch } from '../lib/recorder/replay.js';
+import { isSound, replay, retuned } from '../lib/recorder/replay.js';
 import { documentOf, reportOf, type ReplayDocument } from '../lib/recorder/report.js';
 import { Summary } from '../lib/recorder/summary.js';
 import { openTrace } from '../lib/recorder/trace.js';
 
 const writeAtOnce = 1 << 16;
-
-/** What checks the invariants, over all that is replayed. */
-function invariantWatch(): InvariantWatch | undefined {
-  return undefined;
-}
 
 export default class Replay extends NityCommand<typeof Replay> {
   static override summary = 'Ask the law again what it said in a trace.';
@@ -69,7 +65,6 @@ export default class Replay extends NityCommand<typeof Replay> {
     const output = this.output();
     const trace = openTrace(args.trace);
     const summary = new Summary(route);
-    const watch = invariantWatch();
     const perfetto =
       output &&
       new PerfettoExport(output.write, {
@@ -82,7 +77,7 @@ export default class Replay extends NityCommand<typeof Replay> {
       toMs,
       ...(route === undefined ? {} : { route }),
       ...(tried ? { retune: retuned((recorded) => makeKnobs({ ...recorded, ...knobs })) } : {}),
-      ...(watch === undefined ? {} : { watch }),
+      watch: new InvariantMonitor(),
       onTick(seen) {
         summary.see(seen);
         perfetto?.see(seen);

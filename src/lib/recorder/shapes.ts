@@ -41,7 +41,15 @@ import {
 } from './shape.js';
 
 /** What became of a tick's field. */
-export const outcomeKinds = ['projected', 'unchanged', 'followed', 'held', 'busy', 'late'] as const;
+export const outcomeKinds = [
+  'projected',
+  'unchanged',
+  'followed',
+  'held',
+  'busy',
+  'late',
+  'unsafe',
+] as const;
 export type OutcomeKind = (typeof outcomeKinds)[number];
 
 const mode = oneOf('admissionMode', admissionModes);
@@ -126,6 +134,7 @@ export const backendSignals = record<BackendSignals>('backendSignals', {
   picks: number,
   connects: number,
   failures: number,
+  unserved: later(number, 0),
   consecutiveFailures: number,
   openMean: nullable(number),
   connectUs: nullable(number),
@@ -175,6 +184,7 @@ const backendMemory = record<BackendMemory>('backendMemory', {
   pathReferenceUs: nullable(number),
   evidence: number,
   circuit,
+  underway: later(flag, false),
 });
 
 /** Its field at rest is a record of its own: most routes have none. */
@@ -187,6 +197,7 @@ export const routeMemory = record<Omit<RouteMemory, 'rest'>>('routeMemory', {
     ticks: number,
   }),
   moving: flag,
+  offMs: later(number, 0),
   guard: number,
   skew: number,
   valve: record<ValveMemory>('valveMemory', {
@@ -194,6 +205,8 @@ export const routeMemory = record<Omit<RouteMemory, 'rest'>>('routeMemory', {
     inModeMs: number,
     calmMs: number,
     goodputPerSecond: nullable(number),
+    carriedPerSecond: later(number, 0),
+    budgetPerSecond: later(nullable(number), null),
     debt: number,
   }),
   regime,
