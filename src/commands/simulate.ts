@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 import { common, jsonFlag, NityCommand, type Answer } from '../lib/cli/command.js';
 import { renderComparison, SimulateProgress } from '../lib/cli/simulate-view.js';
@@ -19,9 +19,9 @@ import {
 } from '../lib/harness/report/summary.js';
 import type { Comparison, RunResult } from '../lib/harness/result.js';
 import { saveTrace } from '../lib/harness/save-trace.js';
-import { parseScenario, type Scenario } from '../lib/harness/scenario.js';
+import { readScenario } from '../lib/harness/read-scenario.js';
+import type { Scenario } from '../lib/harness/scenario.js';
 import { shrink } from '../lib/harness/shrink.js';
-import { describeProblem } from '../lib/yaml-input.js';
 
 interface Simulation extends Answer {
   readonly scenario: string;
@@ -133,6 +133,7 @@ export default class Simulate extends NityCommand<typeof Simulate> {
     const { csv, report } = this.flags;
     if (csv !== undefined) {
       writing(csv, () => {
+        mkdirSync(dirname(csv), { recursive: true });
         writeFileSync(csv, csvOf(comparison));
       });
     }
@@ -187,25 +188,6 @@ function writing(path: string, write: () => void): void {
       error,
     );
   }
-}
-
-function readScenario(path: string): { readonly text: string; readonly scenario: Scenario } {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InputError(
-      `${path} could not be read (${errnoOf(error) ?? 'unknown'}).`,
-      'Name a scenario; docs/guide/scenarios.md says how one is written.',
-      error,
-    );
-  }
-  const read = parseScenario(text, path);
-  if (read.ok) return { text, scenario: read.scenario };
-  throw new InputError(
-    read.problems.map(describeProblem).join('\n'),
-    'Nothing was run. docs/guide/scenarios.md explains every field.',
-  );
 }
 
 function documentOf(comparison: Comparison, seeds: readonly number[]): Simulation {

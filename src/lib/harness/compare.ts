@@ -21,7 +21,7 @@ export interface Progress {
 }
 
 /** The policies that a limit of the scenario compares with. */
-export function comparedWith({ limits }: Scenario): PolicyName[] {
+function comparedWith({ limits }: Scenario): PolicyName[] {
   const named = limits.flatMap((limit) =>
     'atMost' in limit && typeof limit.atMost === 'object' ? [limit.atMost.policy] : [],
   );

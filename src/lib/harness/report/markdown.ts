@@ -5,6 +5,7 @@ import { lines, shares, type Frame, type Series } from './plot.js';
 import {
   invariantSummaries,
   limitSummaries,
+  reached,
   summaries,
   type LimitSummary,
   type Spread,
@@ -67,6 +68,21 @@ function limitTable(comparison: Comparison): string {
       bound(limit),
       shown(limit.value, (value) => String(Number(value.toPrecision(5)))),
       limit.missed.length === 0 ? 'yes' : `missed with seed ${limit.missed.join(', ')}`,
+    ]),
+  );
+}
+
+/** What the limits are about, as every policy reached it: medians. */
+function reachedTable(comparison: Comparison, policies: readonly PolicyName[]): string {
+  const names = comparison.runs[0]?.limits.map(({ name }) => name) ?? [];
+  return table(
+    ['', ...policies],
+    names.map((name) => [
+      name,
+      ...policies.map((policy) => {
+        const { median } = reached(comparison, policy, name);
+        return median === null ? '–' : String(Number(median.toPrecision(4)));
+      }),
     ]),
   );
 }
@@ -147,7 +163,14 @@ export function reportOf(comparison: Comparison, command: string): ReportFiles {
     `\`${command}\`: ${policies.length} policies over ${seeds.length === 1 ? `seed ${seeds.join()}` : `${seeds.length} seeds`}. Figures are medians, with the least and the most in brackets; plots are of seed ${first?.seed ?? '–'}.`,
     policyTable(comparison),
     ...(policies.includes('nity')
-      ? ['## Limits', limitTable(comparison), '## Invariants', invariantTable(comparison)]
+      ? [
+          '## Limits',
+          limitTable(comparison),
+          '## What each policy reached',
+          reachedTable(comparison, policies),
+          '## Invariants',
+          invariantTable(comparison),
+        ]
       : []),
     '## Over time',
     ...[...files.keys()].map((name) => `![${name.replace('.svg', '')}](${name})`),

@@ -57,6 +57,20 @@ function faults(frame: Frame): string {
     .join('');
 }
 
+/** Where faults begin and end, over what would hide them. */
+function edges(frame: Frame): string {
+  const x = xScale(frame);
+  const times = frame.marks.flatMap(({ atMs, toMs }) => (toMs === null ? [atMs] : [atMs, toMs]));
+  return times
+    .filter((ms) => ms <= frame.durationMs)
+    .map((ms) => x(ms / 1000).toFixed(1))
+    .map(
+      (at) =>
+        `<line x1="${at}" x2="${at}" y1="${margin.top}" y2="${bottom}" stroke="#000" stroke-dasharray="4 3"/>`,
+    )
+    .join('');
+}
+
 function axes(frame: Frame, ticks: readonly number[], y: (value: number) => number): string {
   const x = xScale(frame);
   const across = ticks.map((tick) => {
@@ -104,11 +118,8 @@ export function lines(frame: Frame, all: readonly Series[], log: boolean): strin
   const y = log
     ? scaleLog([least / 1.2, most * 1.2], range).clamp(true)
     : scaleLinear([0, most * 1.05], range);
-  const ticks = log
-    ? scaleLog([least / 1.2, most * 1.2])
-        .ticks(4)
-        .filter((tick) => /^[125]/.test(tick.toExponential()))
-    : y.ticks(5);
+  // Of a logarithmic scale's many ticks, those of 1, 2 and 5.
+  const ticks = y.ticks(5).filter((tick) => !log || /^[125]/.test(tick.toExponential()));
   const x = xScale(frame);
   const paths = all.map(({ values: each }, i) => {
     const path = line<number | null>()
@@ -120,7 +131,8 @@ export function lines(frame: Frame, all: readonly Series[], log: boolean): strin
   return svg(frame, [
     faults(frame),
     axes(frame, ticks, (value) => y(value)),
-    ...paths,
+    // The first is drawn last, over the others.
+    ...paths.reverse(),
     legend(all.map(({ name }) => name)),
   ]);
 }
@@ -147,7 +159,7 @@ export function shares(frame: Frame, all: readonly Series[]): string {
   const named = all.length <= 14 ? ['', ...all.map(({ name }) => name)] : [];
   return svg(frame, [
     ...paths,
-    faults(frame),
+    edges(frame),
     axes(frame, [0, 0.25, 0.5, 0.75, 1], (value) => y(value)),
     legend(named).replace(/^<rect[^>]*>(<text[^>]*><\/text>)?/, ''),
   ]);

@@ -77,6 +77,14 @@ function badness({ value, atLeast, atMost }: LimitOutcome): number {
   return atMost === null ? -Infinity : (value - atMost) / (Math.abs(atMost) || 1);
 }
 
+/** What a policy reached of a limit that others are held to, or that it is. */
+export function reached({ runs }: Comparison, policy: PolicyName, name: string): Spread {
+  const own = runs.filter((run) => run.policy === policy);
+  return spread(
+    own.map(({ limits }) => limits.find((limit) => limit.name === name)?.value ?? null),
+  );
+}
+
 /** The limits that bind `policy`, each over all seeds. */
 export function limitSummaries({ runs }: Comparison, policy: PolicyName): LimitSummary[] {
   const own = runs.filter((run) => run.policy === policy);
