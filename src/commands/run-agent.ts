@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 
 import { cgroupFlag, common, latencyFlag, NityCommand } from '../lib/cli/command.js';
 import { AgentLogger } from '../lib/cli/agent-logger.js';
+import { parseMetricsAddress } from '../lib/audit/metrics-address.js';
 import { knobsFrom } from '../lib/config/load.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
 import { load } from '../lib/dataplane/loader.js';
@@ -37,6 +38,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       summary: 'a unix socket on which applications may say how backends do',
       env: 'NITY_APP_SOCKET',
     }),
+    'metrics-addr': Flags.string({
+      summary: 'serve metrics for Prometheus there, as 127.0.0.1:9464; off without it',
+      env: 'NITY_METRICS_ADDR',
+    }),
     'log-level': Flags.option({
       options: ['info', 'warn'] as const,
       default: 'info' as const,
@@ -48,11 +53,21 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
   async run(): Promise<void> {
     const { flags } = this;
     const pinPath = flags['pin-path'];
+    const metricsAddress = flags['metrics-addr'];
     const log = new AgentLogger(flags['log-level']);
     const knobSources = { file: flags.config, flags: flags.knob, environment: process.env };
     const knobs = knobsFrom(knobSources);
     // Checked before anything is loaded: bad input changes nothing.
     readServices(flags.services);
+    const metrics =
+      metricsAddress === undefined
+        ? {}
+        : {
+            metrics: {
+              address: parseMetricsAddress(metricsAddress),
+              version: this.config.version,
+            },
+          };
     const loadedHere = !isLoaded(pinPath);
     // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
     if (loadedHere || flags.latency !== undefined) {
@@ -73,6 +88,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
         knobs,
         knobSources,
         ...(flags['app-socket'] === undefined ? {} : { appSocket: resolve(flags['app-socket']) }),
+        ...metrics,
         log,
         signal: stop.signal,
       });

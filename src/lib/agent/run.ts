@@ -5,8 +5,12 @@ import { hostname } from 'node:os';
 import type { Knobs } from '../config/knobs.js';
 import { describeReload, KnobsReload } from '../config/knobs-watch.js';
 import type { KnobSources } from '../config/load.js';
+import type { Audit } from '../audit/metrics.js';
+import type { MetricsAddress } from '../audit/metrics-address.js';
+import type { MetricsServer } from '../audit/server.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
+import type { Plane } from '../dataplane/plane.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { InputError } from '../errors.js';
 import { ServicesWatch } from '../routes/services-watch.js';
@@ -28,6 +32,8 @@ export interface RunOptions {
   readonly knobSources: KnobSources;
   /** A unix socket on which applications say how backends do. */
   readonly appSocket?: string;
+  /** Where Prometheus may ask; without it nothing is served. */
+  readonly metrics?: { readonly address: MetricsAddress; readonly version: string };
   readonly log: AgentLog;
   /** Ends the run cleanly when it is aborted. */
   readonly signal: AbortSignal;
@@ -54,6 +60,20 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
       `the sockets could not be listed: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+}
+
+/** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
+async function audited(
+  { address, version }: NonNullable<RunOptions['metrics']>,
+  plane: Plane,
+  staleAfterMs: () => number,
+): Promise<{ readonly audit: Audit; readonly server: MetricsServer }> {
+  const [{ Audit }, { serveMetrics }] = await Promise.all([
+    import('../audit/metrics.js'),
+    import('../audit/server.js'),
+  ]);
+  const audit = new Audit({ plane, version });
+  return { audit, server: await serveMetrics(address, audit, staleAfterMs) };
 }
 
 /** Calls `reload` on SIGHUP; Node calls it between ticks, never within one. */
@@ -99,6 +119,15 @@ export async function runAgent(options: RunOptions): Promise<void> {
     const reports = await serveReports(reportSocket(pinPath), reporter);
     undo.push(() => reports.close());
 
+    let audit: Audit | undefined;
+    if (options.metrics !== undefined) {
+      const served = await audited(options.metrics, plane, () => knobs.tau1Ms);
+      undo.push(() => served.server.close());
+      ({ audit } = served);
+      const { host, port } = served.server.address;
+      log.info(`metrics are served at http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+    }
+
     const reloading = new KnobsReload(options.knobSources, knobs);
     undo.push(
       onHangup(() => {
@@ -109,6 +138,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
           clock.retime(knobs.tickMs);
           senses.retune(knobs);
         }
+        audit?.input('knobs', outcome.kind !== 'broken');
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
@@ -120,13 +150,16 @@ export async function runAgent(options: RunOptions): Promise<void> {
       changed(routes) {
         try {
           serve(routes);
+          audit?.input('services', true);
           log.info(`${options.services} changed: ${routes.length} routes are served`);
         } catch (error) {
           if (!(error instanceof InputError)) throw error;
+          audit?.input('services', false);
           log.warn(`${error.message} The last good services stay in force.`);
         }
       },
       broken(problem) {
+        audit?.input('services', false);
         log.warn(`${problem.message}\nThe last good services stay in force.`);
       },
     });
@@ -141,6 +174,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
     await clock.run(signal, (lagMs) => {
       const tick = agent.tick(lagMs);
       reporter.see(tick, performance.now(), knobs);
+      audit?.see(tick, performance.now());
       const words = describe(tick);
       if (words !== undefined) log.info(words);
       if (performance.now() < nextReconcile) return;
