@@ -60,14 +60,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     // Checked before anything is loaded: bad input changes nothing.
     readServices(flags.services);
     const metrics =
-      metricsAddress === undefined
-        ? {}
-        : {
-            metrics: {
-              address: parseMetricsAddress(metricsAddress),
-              version: this.config.version,
-            },
-          };
+      metricsAddress === undefined ? {} : { metrics: parseMetricsAddress(metricsAddress) };
     const loadedHere = !isLoaded(pinPath);
     // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
     if (loadedHere || flags.latency !== undefined) {
@@ -89,6 +82,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
         knobSources,
         ...(flags['app-socket'] === undefined ? {} : { appSocket: resolve(flags['app-socket']) }),
         ...metrics,
+        version: this.config.version,
         log,
         signal: stop.signal,
       });

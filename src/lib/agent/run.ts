@@ -17,7 +17,7 @@ import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
 import type { AgentLog } from './log.js';
-import { Reporter, reportSocket, serveReports } from './report.js';
+import { Reporter, reportSocket, serveReports, type AgentInput } from './report.js';
 import { Sensorium } from './sensorium.js';
 import { describeReason } from './words.js';
 
@@ -33,7 +33,9 @@ export interface RunOptions {
   /** A unix socket on which applications say how backends do. */
   readonly appSocket?: string;
   /** Where Prometheus may ask; without it nothing is served. */
-  readonly metrics?: { readonly address: MetricsAddress; readonly version: string };
+  readonly metrics?: MetricsAddress;
+  /** Of this nity. */
+  readonly version: string;
   readonly log: AgentLog;
   /** Ends the run cleanly when it is aborted. */
   readonly signal: AbortSignal;
@@ -64,7 +66,8 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
 
 /** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
 async function audited(
-  { address, version }: NonNullable<RunOptions['metrics']>,
+  address: MetricsAddress,
+  version: string,
   plane: Plane,
   staleAfterMs: () => number,
 ): Promise<{ readonly audit: Audit; readonly server: MetricsServer }> {
@@ -115,19 +118,24 @@ export async function runAgent(options: RunOptions): Promise<void> {
     if (options.appSocket !== undefined) {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }
-    const reporter = new Reporter();
+    const reporter = new Reporter(options.version);
     const reports = await serveReports(reportSocket(pinPath), reporter);
     undo.push(() => reports.close());
 
     let audit: Audit | undefined;
     if (options.metrics !== undefined) {
-      const served = await audited(options.metrics, plane, () => knobs.tau1Ms);
+      const served = await audited(options.metrics, options.version, plane, () => knobs.tau1Ms);
       undo.push(() => served.server.close());
       ({ audit } = served);
       const { host, port } = served.server.address;
       log.info(`metrics are served at http://${host.includes(':') ? `[${host}]` : host}:${port}`);
     }
 
+    /** Null: the newest version of the input is in force. */
+    const told = (input: AgentInput, rejected: string | null) => {
+      audit?.input(input, rejected === null);
+      reporter.input(input, rejected);
+    };
     const reloading = new KnobsReload(options.knobSources, knobs);
     undo.push(
       onHangup(() => {
@@ -138,7 +146,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
           clock.retime(knobs.tickMs);
           senses.retune(knobs);
         }
-        audit?.input('knobs', outcome.kind !== 'broken');
+        told('knobs', outcome.kind === 'broken' ? outcome.problem.message : null);
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
@@ -150,16 +158,16 @@ export async function runAgent(options: RunOptions): Promise<void> {
       changed(routes) {
         try {
           serve(routes);
-          audit?.input('services', true);
+          told('services', null);
           log.info(`${options.services} changed: ${routes.length} routes are served`);
         } catch (error) {
           if (!(error instanceof InputError)) throw error;
-          audit?.input('services', false);
+          told('services', error.message);
           log.warn(`${error.message} The last good services stay in force.`);
         }
       },
       broken(problem) {
-        audit?.input('services', false);
+        told('services', problem.message);
         log.warn(`${problem.message}\nThe last good services stay in force.`);
       },
     });

@@ -2,6 +2,7 @@
 // microseconds; all else is read off the last tick and the kernel's maps when somebody asks.
 import { Registry } from 'prom-client';
 
+import type { AgentInput } from '../agent/report.js';
 import type { Tick } from '../agent/agent.js';
 import { readField } from '../dataplane/control.js';
 import { readCounters, type CounterName } from '../dataplane/counters.js';
@@ -27,8 +28,6 @@ import { addProcessMetrics, makeMetrics, type Metrics } from './registry.js';
 
 /** A time to failure beyond this is none: `never` of the law is 1e12 ms. */
 const nearMs = 86_400_000;
-
-export type AuditInput = (typeof inputs)[number];
 
 export interface AuditOptions {
   readonly plane: Plane;
@@ -86,7 +85,7 @@ export class Audit {
   }
 
   /** Whether the newest version of an input is in force, or was refused. */
-  input(input: AuditInput, accepted: boolean): void {
+  input(input: AgentInput, accepted: boolean): void {
     this.metrics.inputRejected.set({ input }, accepted ? 0 : 1);
   }
 
