@@ -3,7 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
-import { errnoOf } from '../errors.js';
+import { errnoOf, UsageError } from '../errors.js';
 import { objectPath, programNames } from './loader.js';
 import {
   BpfLink,
@@ -241,6 +241,12 @@ export interface SeenPlace {
 }
 
 export function seePlace(cgroup: string): SeenPlace {
+  if (fileSystemType(cgroup) !== 'cgroup2') {
+    throw new UsageError(
+      `${cgroup} is no directory of the cgroup v2 hierarchy.`,
+      'Name one with --cgroup, or leave it out for the root of the hierarchy.',
+    );
+  }
   return { path: cgroup, id: cgroupId(cgroup) };
 }
 

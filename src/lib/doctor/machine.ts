@@ -4,7 +4,7 @@ import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { mountsOf } from '../dataplane/cgroup.js';
-import type { stallResources} from '../field/signals.js';
+import type { stallResources } from '../field/signals.js';
 import { type Reading } from '../field/signals.js';
 import { parsePressure, type StallTotals } from '../sensors/psi.js';
 import { LimitSensors } from '../sensors/limits.js';

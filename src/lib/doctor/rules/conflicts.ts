@@ -89,7 +89,9 @@ export const conflictRules: readonly Rule[] = [
               .map(({ cgroup, program }) => `${program} at ${cgroup}`)
           : [];
       const found = [...others, ...beneath];
-      return found.length === 0 ? ok('none does') : fail(some(found));
+      if (found.length === 0) return ok('none does');
+      // Perhaps it is the one that is meant, and the pin path is another.
+      return own.size === 0 ? warn(some(found)) : fail(some(found));
     },
   },
   {
