@@ -4,8 +4,7 @@ import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { mountsOf } from '../dataplane/cgroup.js';
-import type { stallResources } from '../field/signals.js';
-import { type Reading } from '../field/signals.js';
+import type { Reading, StallResource } from '../field/signals.js';
 import { parsePressure, type StallTotals } from '../sensors/psi.js';
 import { LimitSensors } from '../sensors/limits.js';
 import type { Kernel, Mounts, Privilege, Sensors } from './observed.js';
@@ -93,7 +92,7 @@ export class Machine {
   }
 
   sensors(nowMs: number): Sensors {
-    const stall = (resource: (typeof stallResources)[number]): Reading<StallTotals> => {
+    const stall = (resource: StallResource): Reading<StallTotals> => {
       const text = this.text(`/proc/pressure/${resource}`);
       return text === null
         ? { kind: 'missing', why: 'the kernel has no PSI' }
