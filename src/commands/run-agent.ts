@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { cgroupFlag, common, latencyFlag, NityCommand } from '../lib/cli/command.js';
 import { AgentLogger } from '../lib/cli/agent-logger.js';
 import { parseDuration } from '../lib/cli/duration.js';
+import { parseMetricsAddress } from '../lib/audit/metrics-address.js';
 import { knobsFrom } from '../lib/config/load.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
 import { load } from '../lib/dataplane/loader.js';
@@ -60,6 +61,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       summary: 'record nothing, whatever else is asked for',
       env: 'NITY_NO_RECORD',
     }),
+    'metrics-addr': Flags.string({
+      summary: 'serve metrics for Prometheus there, as 127.0.0.1:9464; off without it',
+      env: 'NITY_METRICS_ADDR',
+    }),
     'log-level': Flags.option({
       options: ['info', 'warn'] as const,
       default: 'info' as const,
@@ -71,12 +76,15 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
   async run(): Promise<void> {
     const { flags } = this;
     const pinPath = flags['pin-path'];
+    const metricsAddress = flags['metrics-addr'];
     const log = new AgentLogger(flags['log-level']);
     const knobSources = { file: flags.config, flags: flags.knob, environment: process.env };
     const knobs = knobsFrom(knobSources);
     const record = this.record();
     // Checked before anything is loaded: bad input changes nothing.
     readServices(flags.services);
+    const metrics =
+      metricsAddress === undefined ? {} : { metrics: parseMetricsAddress(metricsAddress) };
     const loadedHere = !isLoaded(pinPath);
     // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
     if (loadedHere || flags.latency !== undefined) {
@@ -98,6 +106,8 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
         knobSources,
         ...(flags['app-socket'] === undefined ? {} : { appSocket: resolve(flags['app-socket']) }),
         record,
+        ...metrics,
+        version: this.config.version,
         log,
         signal: stop.signal,
       });

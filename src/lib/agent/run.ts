@@ -5,8 +5,12 @@ import { hostname } from 'node:os';
 import type { Knobs } from '../config/knobs.js';
 import { describeReload, KnobsReload } from '../config/knobs-watch.js';
 import type { KnobSources } from '../config/load.js';
+import type { Audit } from '../audit/metrics.js';
+import type { MetricsAddress } from '../audit/metrics-address.js';
+import type { MetricsServer } from '../audit/server.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
+import type { Plane } from '../dataplane/plane.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { InputError } from '../errors.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
@@ -14,7 +18,7 @@ import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
 import type { AgentLog } from './log.js';
-import { Reporter, reportSocket, serveReports } from './report.js';
+import { Reporter, reportSocket, serveReports, type AgentInput } from './report.js';
 import { Sensorium } from './sensorium.js';
 import { UnsafeWatch } from './unsafe.js';
 import { describeReason } from './words.js';
@@ -32,6 +36,10 @@ export interface RunOptions {
   readonly appSocket?: string;
   /** Where ticks are recorded: by default in memory, the last minutes. */
   readonly record?: RecordOptions;
+  /** Where Prometheus may ask; without it nothing is served. */
+  readonly metrics?: MetricsAddress;
+  /** Of this nity. */
+  readonly version: string;
   readonly log: AgentLog;
   /** Ends the run cleanly when it is aborted. */
   readonly signal: AbortSignal;
@@ -58,6 +66,21 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
       `the sockets could not be listed: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+}
+
+/** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
+async function audited(
+  address: MetricsAddress,
+  version: string,
+  plane: Plane,
+  staleAfterMs: () => number,
+): Promise<{ readonly audit: Audit; readonly server: MetricsServer }> {
+  const [{ Audit }, { serveMetrics }] = await Promise.all([
+    import('../audit/metrics.js'),
+    import('../audit/server.js'),
+  ]);
+  const audit = new Audit({ plane, version });
+  return { audit, server: await serveMetrics(address, audit, staleAfterMs) };
 }
 
 /** Calls `reload` on SIGHUP; Node calls it between ticks, never within one. */
@@ -102,10 +125,24 @@ export async function runAgent(options: RunOptions): Promise<void> {
     if (options.appSocket !== undefined) {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }
-    const reporter = new Reporter();
+    const reporter = new Reporter(options.version);
     const reports = await serveReports(reportSocket(pinPath), reporter);
     undo.push(() => reports.close());
 
+    let audit: Audit | undefined;
+    if (options.metrics !== undefined) {
+      const served = await audited(options.metrics, options.version, plane, () => knobs.tau1Ms);
+      undo.push(() => served.server.close());
+      ({ audit } = served);
+      const { host, port } = served.server.address;
+      log.info(`metrics are served at http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+    }
+
+    /** Null: the newest version of the input is in force. */
+    const told = (input: AgentInput, rejected: string | null) => {
+      audit?.input(input, rejected === null);
+      reporter.input(input, rejected);
+    };
     const reloading = new KnobsReload(options.knobSources, knobs);
     undo.push(
       onHangup(() => {
@@ -116,6 +153,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
           clock.retime(knobs.tickMs);
           senses.retune(knobs);
         }
+        told('knobs', outcome.kind === 'broken' ? outcome.problem.message : null);
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
@@ -127,13 +165,16 @@ export async function runAgent(options: RunOptions): Promise<void> {
       changed(routes) {
         try {
           serve(routes);
+          told('services', null);
           log.info(`${options.services} changed: ${routes.length} routes are served`);
         } catch (error) {
           if (!(error instanceof InputError)) throw error;
+          told('services', error.message);
           log.warn(`${error.message} The last good services stay in force.`);
         }
       },
       broken(problem) {
+        told('services', problem.message);
         log.warn(`${problem.message}\nThe last good services stay in force.`);
       },
     });
@@ -150,6 +191,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
       const tick = agent.tick(lagMs);
       reporter.see(tick, performance.now(), knobs);
       recorder?.see(tick);
+      audit?.see(tick, performance.now());
       const words = describe(tick);
       if (words !== undefined) log.info(words);
       const alarm = unsafe.see(tick, performance.now());
