@@ -106,12 +106,12 @@ describe('the dashboard', () => {
   });
 
   it.skipIf(noPrometheus !== undefined)('asks in expressions that Prometheus understands', () => {
-    const rules = panels.flatMap(({ targets = [] }) =>
-      targets.map(({ expr }, i) => ({
+    const rules = panels
+      .flatMap(({ targets = [] }) => targets)
+      .map(({ expr }, i) => ({
         record: `panel:${i}`,
         expr: expr.replaceAll('$__rate_interval', '1m').replaceAll('$instance', '.*'),
-      })),
-    );
+      }));
     const directory = mkdtempSync(join(tmpdir(), 'nity-dashboard-'));
     const file = join(directory, 'rules.yaml');
     writeFileSync(file, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }));
