@@ -136,6 +136,13 @@ export class Agent {
     );
   }
 
+  /** How many service addresses are served. */
+  addressCount(): number {
+    let count = 0;
+    for (const { addresses } of this.projector.book.routes.values()) count += addresses.size;
+    return count;
+  }
+
   /** Whether this backend is served for this route. */
   serves(route: string, backend: string): boolean {
     const entry = this.projector.book.routes.get(route as RouteName);

@@ -5,12 +5,11 @@ import { hostname } from 'node:os';
 import type { Knobs } from '../config/knobs.js';
 import { describeReload, KnobsReload } from '../config/knobs-watch.js';
 import type { KnobSources } from '../config/load.js';
-import type { Audit } from '../audit/metrics.js';
+import type { Audit, AuditOptions } from '../audit/metrics.js';
 import type { MetricsAddress } from '../audit/metrics-address.js';
 import type { MetricsServer } from '../audit/server.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
-import type { Plane } from '../dataplane/plane.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { InputError } from '../errors.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
@@ -71,15 +70,14 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
 /** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
 async function audited(
   address: MetricsAddress,
-  version: string,
-  plane: Plane,
+  of: AuditOptions,
   staleAfterMs: () => number,
 ): Promise<{ readonly audit: Audit; readonly server: MetricsServer }> {
   const [{ Audit }, { serveMetrics }] = await Promise.all([
     import('../audit/metrics.js'),
     import('../audit/server.js'),
   ]);
-  const audit = new Audit({ plane, version });
+  const audit = new Audit(of);
   return { audit, server: await serveMetrics(address, audit, staleAfterMs) };
 }
 
@@ -131,7 +129,11 @@ export async function runAgent(options: RunOptions): Promise<void> {
 
     let audit: Audit | undefined;
     if (options.metrics !== undefined) {
-      const served = await audited(options.metrics, options.version, plane, () => knobs.tau1Ms);
+      const served = await audited(
+        options.metrics,
+        { plane, version: options.version, addresses: () => agent.addressCount() },
+        () => knobs.tau1Ms,
+      );
       undo.push(() => served.server.close());
       ({ audit } = served);
       const { host, port } = served.server.address;

@@ -9,8 +9,7 @@ import { readCounters, type CounterName } from '../dataplane/counters.js';
 import { describeSchema, schemaWord, type Plane } from '../dataplane/plane.js';
 import { boundedTables, tableUse } from '../dataplane/table-use.js';
 import { exhaustibles, stallResources } from '../field/signals.js';
-import { admissionModes, regimes, type AdmissionMode } from '../field/states.js';
-import type { Field, RouteField } from '../field/types.js';
+import { admissionModes, regimes } from '../field/states.js';
 import {
   backendStates,
   causes,
@@ -19,12 +18,12 @@ import {
   family,
   inputs,
   isolationCauses,
-  namedRoutes,
   outcomes,
   scaleHints,
   sensors,
 } from './catalogue.js';
 import { addProcessMetrics, makeMetrics, type Metrics } from './registry.js';
+import { Tallies } from './tallies.js';
 
 /** A time to failure beyond this is none: `never` of the law is 1e12 ms. */
 const nearMs = 86_400_000;
@@ -32,6 +31,8 @@ const nearMs = 86_400_000;
 export interface AuditOptions {
   readonly plane: Plane;
   readonly version: string;
+  /** Service addresses that are served: to count them in the kernel's map takes milliseconds. */
+  readonly addresses: () => number;
   /** prom-client's metrics of the process too. */
   readonly ofProcess?: boolean;
 }
@@ -40,10 +41,12 @@ export class Audit {
   private readonly registry = new Registry();
   private readonly metrics: Metrics;
   private readonly plane: Plane;
+  private readonly addresses: () => number;
   private last: { readonly tick: Tick; readonly atMs: number } | undefined;
 
-  constructor({ plane, version, ofProcess = true }: AuditOptions) {
+  constructor({ plane, version, addresses, ofProcess = true }: AuditOptions) {
     this.plane = plane;
+    this.addresses = addresses;
     this.metrics = makeMetrics(this.registry);
     if (ofProcess) addProcessMetrics(this.registry);
     const { metrics } = this;
@@ -123,7 +126,7 @@ export class Audit {
     for (const { name, value: how } of family('ended')) metrics.ended.inc({ how }, totals(name));
     for (const { name, value: what } of family('noted')) metrics.noted.inc({ what }, totals(name));
     metrics.established.inc(totals('notedEstablished'));
-    const use = tableUse(plane);
+    const use = tableUse(plane, this.addresses);
     for (const table of boundedTables) {
       metrics.tableUsed.set({ table }, use[table].used);
       metrics.tableCapacity.set({ table }, use[table].capacity);
@@ -157,96 +160,26 @@ export class Audit {
 
   private readRoutes(tick: Tick): void {
     const { metrics } = this;
-    const { routes } = tick.field;
-    const overrides = tick.inputs.routes.map(({ override }) => override);
-    const modes = routes.map(({ valve }, i) => overrides[i] ?? valve.mode);
-    tally(
-      routes.map(({ regime }) => regime),
-      regimes,
-      (regime, count) => {
-        metrics.routesByRegime.set({ regime }, count);
-      },
-    );
-    tally(modes, admissionModes, (mode, count) => {
-      metrics.routesByMode.set({ mode }, count);
-    });
-    tally(overrides, admissionModes, (mode, count) => {
-      metrics.routesOverridden.set({ mode }, count);
-    });
-    tally(
-      routes.map(({ scaleHint }) => scaleHint),
-      scaleHints,
-      (why, count) => {
-        metrics.scaleHints.set({ why }, count);
-      },
-    );
-    const count = (test: (route: RouteField) => boolean) => routes.filter(test).length;
-    metrics.routesWithoutBackends.set(count(({ backends }) => backends.length === 0));
-    metrics.routesMoving.set(count(({ motion }) => motion.moving));
-    metrics.routesSystemic.set(count(({ systemic }) => systemic));
-    metrics.conductance.set(least(routes.map(({ conductance }) => conductance)));
-    metrics.guard.set(least(routes.map(({ motion }) => motion.guard)));
-    metrics.skew.set(routes.reduce((worst, { motion }) => Math.max(worst, motion.skew), 0));
+    const told = new Tallies(tick);
+    for (const regime of regimes) metrics.routesByRegime.set({ regime }, told.regimes[regime]);
+    for (const mode of admissionModes) {
+      metrics.routesByMode.set({ mode }, told.modes[mode]);
+      metrics.routesOverridden.set({ mode }, told.overrides[mode]);
+    }
+    for (const why of scaleHints) metrics.scaleHints.set({ why }, told.hints[why]);
+    for (const state of backendStates) metrics.backends.set({ state }, told.states[state]);
+    for (const cause of isolationCauses) metrics.isolated.set({ cause }, told.isolated[cause]);
+    metrics.routesWithoutBackends.set(told.withoutBackends);
+    metrics.routesMoving.set(told.moving);
+    metrics.routesSystemic.set(told.systemic);
+    metrics.conductance.set(told.conductance);
+    metrics.guard.set(told.guard);
+    metrics.skew.set(told.skew);
+    metrics.open.set(told.open);
+    metrics.waiting.set(told.waiting);
     metrics.trouble.reset();
-    for (const { route, regime, mode } of worst(tick.field, modes)) {
+    for (const { route, regime, mode } of told.worst()) {
       metrics.trouble.set({ route, regime, mode }, 1);
     }
-    this.readBackends(tick);
   }
-
-  private readBackends({ field, inputs: { routes } }: Tick): void {
-    const { metrics } = this;
-    const states = field.routes.flatMap(({ backends }) => backends);
-    tally(
-      states.map(({ state }) => state),
-      backendStates,
-      (state, count) => {
-        metrics.backends.set({ state }, count);
-      },
-    );
-    const isolatedBy = states.map(({ memory: { circuit } }) =>
-      circuit.kind === 'isolated' ? circuit.cause : null,
-    );
-    tally(isolatedBy, isolationCauses, (cause, count) => {
-      metrics.isolated.set({ cause }, count);
-    });
-    let open = 0;
-    let waiting = 0;
-    for (const { backends } of routes) {
-      for (const backend of backends) {
-        open += backend.openMean ?? 0;
-        waiting += backend.waiting?.count ?? 0;
-      }
-    }
-    metrics.open.set(open);
-    metrics.waiting.set(waiting);
-  }
-}
-
-/** Calls `tell` for each of `values`, with how often it is among `found`. */
-function tally<T extends string>(
-  found: readonly (T | null | undefined)[],
-  values: readonly T[],
-  tell: (value: T, count: number) => void,
-): void {
-  const counts = new Map<T | null | undefined, number>();
-  for (const one of found) counts.set(one, (counts.get(one) ?? 0) + 1);
-  for (const value of values) tell(value, counts.get(value) ?? 0);
-}
-
-function least(ratios: readonly number[]): number {
-  return ratios.reduce((smallest, ratio) => Math.min(smallest, ratio), 1);
-}
-
-/** The worst of the routes that are not laminar and open; the first by name of equals. */
-function worst({ routes }: Field, modes: readonly AdmissionMode[]) {
-  return routes
-    .map(({ name, regime }, i) => {
-      const mode = modes[i] ?? 'normal';
-      const gravity = regimes.indexOf(regime) + 2 * admissionModes.indexOf(mode);
-      return { route: name, regime, mode, gravity };
-    })
-    .filter(({ gravity }) => gravity > 0)
-    .sort((a, b) => b.gravity - a.gravity || (a.route < b.route ? -1 : 1))
-    .slice(0, namedRoutes);
 }
