@@ -2,7 +2,7 @@ import { Flags } from '@oclif/core';
 import { writeFileSync } from 'node:fs';
 
 import { logAction } from '../lib/audit/operator-log.js';
-import { writeArchive, writeArchiveFile } from '../lib/bugreport/archive.js';
+import { newArchiveFile, writeArchive } from '../lib/bugreport/archive.js';
 import { collect } from '../lib/bugreport/collect.js';
 import { assemble, type Manifest } from '../lib/bugreport/report.js';
 import { changeFlags, common, jsonFlag, NityCommand, type Answer } from '../lib/cli/command.js';
@@ -32,7 +32,10 @@ export default class BugReportCommand extends NityCommand<typeof BugReportComman
       char: 'o',
       summary: 'where the archive goes; - for stdout, and then nothing else does',
     }),
-    redact: Flags.boolean({ summary: 'mask addresses, names and paths; leave out traces' }),
+    redact: Flags.boolean({
+      summary: 'mask addresses, names and paths; leave out traces',
+      default: false,
+    }),
     legend: Flags.string({ summary: 'with --redact: where to write what each mask stands for' }),
     config: Flags.string({ summary: 'the YAML file of knobs that is in use', env: 'NITY_CONFIG' }),
     reason: changeFlags.reason,
@@ -50,6 +53,8 @@ export default class BugReportCommand extends NityCommand<typeof BugReportComman
     const madeAt = new Date();
     const name = `nity-bugreport-${madeAt.toISOString().replaceAll(/[-:]|\.\d+/g, '')}`;
     const output = flags.output ?? `${name}.tar.gz`;
+    // Made before anything is gathered: who may not write there need not wait to learn it.
+    const archive = output === '-' ? process.stdout : await newArchiveFile(output);
     const collected = await collect({
       pinPath: flags['pin-path'],
       auditLog: flags['audit-log'],
@@ -63,8 +68,7 @@ export default class BugReportCommand extends NityCommand<typeof BugReportComman
       madeAt,
       redact: flags.redact,
     });
-    if (output === '-') await writeArchive(process.stdout, name, report.files, madeAt);
-    else await writeArchiveFile(output, name, report.files, madeAt);
+    await writeArchive(archive, name, report.files, madeAt);
     if (flags.legend !== undefined) {
       writeFileSync(flags.legend, `${JSON.stringify(report.legend, undefined, 2)}\n`, {
         mode: 0o600,

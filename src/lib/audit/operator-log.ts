@@ -48,7 +48,7 @@ export function logAction(path: string, action: OperatorAction): string | undefi
     appendFileSync(path, `${line}\n`, { mode: 0o640 });
     return undefined;
   } catch (error) {
-    return `The change was not written to the audit log ${path}: ${error instanceof Error ? error.message : String(error)}.`;
+    return `This was not written to the audit log ${path}: ${error instanceof Error ? error.message : String(error)}.`;
   }
 }
 

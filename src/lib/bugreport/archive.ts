@@ -1,6 +1,6 @@
 // A tar.gz of files that exist only in memory: nothing that has still to be masked ever
 // lies on a disk.
-import { createWriteStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
@@ -31,15 +31,10 @@ export async function writeArchive(
 }
 
 /** A new file that only its owner may read; one that is there is left alone. */
-export async function writeArchiveFile(
-  path: string,
-  directory: string,
-  files: readonly ArchiveFile[],
-  at: Date,
-): Promise<void> {
+export async function newArchiveFile(path: string): Promise<Writable> {
   try {
-    const file = createWriteStream(path, { flags: 'wx', mode: ownerOnly });
-    await writeArchive(file, directory, files, at);
+    const file = await open(path, 'wx', ownerOnly);
+    return file.createWriteStream();
   } catch (error) {
     const code = errnoOf(error);
     if (code === 'EEXIST') {
@@ -49,9 +44,8 @@ export async function writeArchiveFile(
         error,
       );
     }
-    if (code === undefined) throw error;
     throw new InputError(
-      `The archive ${path} cannot be written: ${code}.`,
+      `The archive ${path} cannot be made: ${code ?? String(error)}.`,
       'Name a file in a directory that you may write to with -o.',
       error,
     );

@@ -26,7 +26,7 @@ const ipv4 = String.raw`(?<ipv4>(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d))`;
 /** Paths are the operator's where they are not the system's own. */
 const path = String.raw`(?<path>(?<![\w>/.~-])\/(?:[\w@.+~-]+\/)*[\w@.+~-]+)`;
 const systemPaths =
-  /^\/(sys\/(?!fs\/cgroup)|proc\/|dev\/|usr\/|lib|etc\/os-release|run\/nity|var\/log\/nity)/;
+  /^\/(sys\/(?!fs\/cgroup)|proc\/|dev\/|usr\/|lib(64)?\/|etc\/os-release|run\/nity|var\/log\/nity)/;
 const cgroupRoots = /^\/sys\/fs\/cgroup(\/unified)?$/;
 
 type Kind = 'address' | 'name' | 'path' | 'host' | 'user';
@@ -68,9 +68,7 @@ export class Mask {
       const groups = rest.at(-1) as Readonly<Record<string, string | undefined>>;
       if (groups['sentence'] !== undefined) return '<withheld>';
       if (groups['ipv6'] !== undefined) {
-        if (isIPv6(found)) return this.maskOf('address', found);
-        // No address, but it may hold one, as in 80:10.0.0.1.
-        return found.replace(new RegExp(ipv4, 'g'), (inner) => this.maskOf('address', inner));
+        return this.colons(found);
       }
       if (groups['ipv4'] !== undefined) return this.maskOf('address', found);
       if (groups['path'] !== undefined) {
@@ -98,6 +96,16 @@ export class Mask {
   /** Who is who, for whoever made the archive and nobody else. */
   legend(): Readonly<Record<string, string>> {
     return Object.fromEntries([...this.masks].map(([word, mask]) => [mask, word]));
+  }
+
+  /** What has colons may be an address, or one before a port or the end of a phrase, or hold one. */
+  private colons(found: string): string {
+    for (const end of [/$/, /[:.]+$/, /:\d+[:.]*$/]) {
+      const [rest = ''] = end.exec(found) ?? [];
+      const address = found.slice(0, found.length - rest.length);
+      if (isIPv6(address)) return this.maskOf('address', address) + rest;
+    }
+    return found.replace(new RegExp(ipv4, 'g'), (inner) => this.maskOf('address', inner));
   }
 
   private maskOf(kind: Kind, word: string): string {
