@@ -100,7 +100,7 @@ export class Mask {
 
   /** What has colons may be an address, or one before a port or the end of a phrase, or hold one. */
   private colons(found: string): string {
-    for (const end of [/$/, /[:.]+$/, /:\d+[:.]*$/]) {
+    for (const end of [/$/, /[:.]$/, /[:.]+$/, /:\d+[:.]*$/]) {
       const [rest = ''] = end.exec(found) ?? [];
       const address = found.slice(0, found.length - rest.length);
       if (isIPv6(address)) return this.maskOf('address', address) + rest;
