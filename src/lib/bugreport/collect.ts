@@ -7,13 +7,6 @@ import { basename, join } from 'node:path';
 import { askAgent, askTicks } from '../agent/report.js';
 import { readActions } from '../audit/operator-log.js';
 import { effectiveKnobs, type KnobSources } from '../config/load.js';
-import { readField } from '../dataplane/control.js';
-import { socketsObjectPath } from '../dataplane/loader.js';
-import { openPlane } from '../dataplane/pins.js';
-import type { Plane } from '../dataplane/plane.js';
-import { Snapshot } from '../dataplane/snapshot.js';
-import { examine, judge } from '../doctor/doctor.js';
-import { probe } from '../doctor/probe.js';
 import { NoAgentError } from '../errors.js';
 import { dumpDirectory } from '../recorder/dumps.js';
 import { documentOf, reportOf } from '../recorder/report.js';
@@ -21,6 +14,7 @@ import { replay } from '../recorder/replay.js';
 import { Summary } from '../recorder/summary.js';
 import { openTrace, traceSuffix } from '../recorder/trace.js';
 import { versionsHere } from '../versions.js';
+import { Gathering, json, type Collected, type Content } from './gathering.js';
 import { kernelLog } from './kernel-log.js';
 
 export interface CollectOptions {
@@ -35,57 +29,10 @@ export interface CollectOptions {
   readonly traces: 'whole' | 'replayed';
 }
 
-export type Content =
-  | { readonly kind: 'json'; readonly value: unknown }
-  | { readonly kind: 'lines'; readonly lines: readonly string[] }
-  | { readonly kind: 'binary'; readonly bytes: Buffer };
-
-export interface Part {
-  readonly path: string;
-  readonly about: string;
-  readonly content: Content;
-}
-
-export interface MissingPart {
-  readonly path: string;
-  readonly about: string;
-  readonly why: string;
-}
-
-export interface Collected {
-  readonly parts: readonly Part[];
-  readonly missing: readonly MissingPart[];
-}
-
-/** Flows of a busy node are many and alike. */
-const mostFlows = 10_000;
 const mostActions = 500;
 /** Of traces from the disk: the newest, as long as there is room. */
 const mostTraceFiles = 2;
 const mostTraceBytes = 64 << 20;
-
-/** Reads one part; a part that is many gives each its own name. */
-type Reading = () => Content | Promise<Content>;
-
-class Gathering implements Collected {
-  readonly parts: Part[] = [];
-  readonly missing: MissingPart[] = [];
-
-  async add(path: string, about: string, read: Reading): Promise<void> {
-    try {
-      this.parts.push({ path, about, content: await read() });
-    } catch (error) {
-      this.lack(path, about, error);
-    }
-  }
-
-  lack(path: string, about: string, error: unknown): void {
-    const why = error instanceof Error ? error.message : String(error);
-    this.missing.push({ path, about, why });
-  }
-}
-
-const json = (value: unknown): Content => ({ kind: 'json', value });
 
 export async function collect(options: CollectOptions): Promise<Collected> {
   const { pinPath, auditLog, knobs, settings, version } = options;
@@ -99,8 +46,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   await gathering.add('knobs.json', 'each knob and who set it, as this command sees it', () =>
     json({ ...effectiveKnobs(knobs), settings }),
   );
-  await addDoctor(gathering, options);
-  await addMaps(gathering, pinPath);
+  await addKernelPlane(gathering, options);
   await gathering.add('agent.json', 'what the agent explains of each route, and its knobs', () =>
     agentReport(pinPath),
   );
@@ -113,6 +59,18 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     lines: kernelLog(),
   }));
   return gathering;
+}
+
+/** Where the addon does not load, neither do these; all the rest is there none the less. */
+async function addKernelPlane(gathering: Gathering, options: CollectOptions): Promise<void> {
+  try {
+    const { addDoctor, addMaps } = await import('./kernel-plane.js');
+    await addDoctor(gathering, options);
+    await addMaps(gathering, options.pinPath);
+  } catch (error) {
+    gathering.lack('doctor.json', 'the checks of nity doctor', error);
+    gathering.lack('maps/', 'the views of nity inspect', error);
+  }
 }
 
 async function agentReport(pinPath: string): Promise<Content> {
@@ -134,62 +92,6 @@ function describeMachine(): unknown {
     loadAverage: loadavg(),
     uptimeSeconds: uptime(),
   };
-}
-
-/** What was seen, and what the checks make of it: one look for both. */
-async function addDoctor(gathering: Gathering, options: CollectOptions): Promise<void> {
-  const about = 'the checks of nity doctor';
-  try {
-    const { pinPath, version } = options;
-    const observed = await probe({ pinPath, version });
-    const checks = examine(observed);
-    const { ok, counts } = judge(checks, 'fail');
-    const doctor = json({ schemaVersion: 1, ok, counts, checks });
-    gathering.parts.push({ path: 'doctor.json', about, content: doctor });
-    gathering.parts.push({
-      path: 'observed.json',
-      about: 'what the checks are about: privileges, kernel, mounts, pins, hooks, sensors',
-      content: json(observed),
-    });
-  } catch (error) {
-    gathering.lack('doctor.json', about, error);
-  }
-}
-
-const views: Readonly<Record<string, (snapshot: Snapshot, plane: Plane) => object>> = {
-  field: (_, plane) => readField(plane),
-  maps: (snapshot) => ({ maps: snapshot.maps() }),
-  routes: (snapshot) => ({ routes: snapshot.routes() }),
-  slots: (snapshot) => ({ routes: snapshot.slots() }),
-  backends: (snapshot) => ({ backends: snapshot.backends() }),
-  counters: (snapshot) => ({ counters: snapshot.counters() }),
-  conntrack: (snapshot) => {
-    const flows = snapshot.flows(socketsObjectPath);
-    return { total: flows.length, flows: flows.slice(0, mostFlows) };
-  },
-};
-
-async function addMaps(gathering: Gathering, pinPath: string): Promise<void> {
-  let plane: Plane;
-  try {
-    plane = openPlane(pinPath);
-  } catch (error) {
-    gathering.lack('maps/', 'the views of nity inspect', error);
-    return;
-  }
-  try {
-    const table = readField(plane).activeTable === 'A' ? 0 : 1;
-    const snapshot = new Snapshot(plane, table);
-    for (const [name, view] of Object.entries(views)) {
-      await gathering.add(`maps/${name}.json`, `the maps as to ${name}`, () =>
-        json({ schemaVersion: 1, ...view(snapshot, plane) }),
-      );
-    }
-  } catch (error) {
-    gathering.lack('maps/', 'the views of nity inspect', error);
-  } finally {
-    plane.close();
-  }
 }
 
 async function addTraces(gathering: Gathering, options: CollectOptions): Promise<void> {

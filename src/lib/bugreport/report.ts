@@ -3,7 +3,7 @@
 import { hostname, userInfo } from 'node:os';
 
 import type { ArchiveFile } from './archive.js';
-import type { Collected, Content } from './collect.js';
+import type { Collected, Content } from './gathering.js';
 import { Mask, withoutSecrets } from './mask.js';
 
 export interface ManifestFile {
