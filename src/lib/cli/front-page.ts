@@ -1,0 +1,100 @@
+// What `nity` alone says: every command under what it is for, and where to begin. Made of
+// the manifest, without the framework, because it is the first thing that anybody waits for.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { palette } from './colour.js';
+
+interface Manifest {
+  readonly version: string;
+  readonly commands: Readonly<
+    Record<string, { readonly summary?: string; readonly hidden?: boolean }>
+  >;
+}
+
+/** In the order in which a new node meets them; what is in none of them comes last. */
+const chapters: readonly (readonly [string, readonly string[]])[] = [
+  ['Serve', ['load', 'run-agent', 'unload']],
+  ['Look', ['top', 'inspect', 'explain', 'trace', 'doctor']],
+  ['Change', ['flip', 'set-mode']],
+  ['Prove', ['demo', 'simulate', 'replay']],
+  ['This nity', ['config', 'version', 'bugreport', 'completion', 'build-addon', 'help']],
+];
+const narrowest = 60;
+const widest = 100;
+const margin = 14;
+
+/** Whether a command line asks for no more than this page. */
+export function asksForFrontPage(argv: readonly string[]): boolean {
+  const [first, ...rest] = argv;
+  return rest.length === 0 && (first === undefined || ['--help', '-h', 'help'].includes(first));
+}
+
+/** `columns` of the terminal; undefined where there is none. */
+export function frontPage(root: string, columns: number | undefined): string {
+  const { version, commands } = JSON.parse(
+    readFileSync(join(root, 'oclif.manifest.json'), 'utf8'),
+  ) as Manifest;
+  const { bold, dim } = palette('stdout');
+  const width = Math.min(Math.max(columns ?? widest, narrowest), widest);
+  const entries = entriesOf(commands);
+  const listed = new Set(chapters.flatMap(([, names]) => names));
+  const others = [...entries.keys()].filter((name) => !listed.has(name)).sort();
+  const sections = [...chapters, ['More', others] as const].flatMap(([title, names]) => {
+    const present = names.filter((name) => entries.has(name));
+    if (present.length === 0) return [];
+    const lines = present.map((name) => entry(name, entries.get(name) ?? '', width));
+    return [`${bold(title)}\n${lines.join('\n')}`];
+  });
+  return [
+    `${bold(`nity ${version}`)} keeps service traffic flowing when backends degrade.`,
+    `Usage: nity COMMAND [FLAGS]; ${dim('nity COMMAND --help')} has its flags and examples.`,
+    ...sections,
+    whereToBegin(),
+  ].join('\n\n');
+}
+
+/** A topic's commands are one entry. */
+function entriesOf(commands: Manifest['commands']): Map<string, string> {
+  const entries = new Map<string, string>([['help', 'Help for a command.']]);
+  const views = new Map<string, string[]>();
+  for (const [id, { summary = '', hidden = false }] of Object.entries(commands)) {
+    if (hidden) continue;
+    const [topic = id, view] = id.split(':');
+    if (view === undefined) entries.set(id, summary);
+    else views.set(topic, [...(views.get(topic) ?? []), view]);
+  }
+  for (const [topic, names] of views) {
+    const list = names.sort().join(', ');
+    const summary = entries.get(topic);
+    entries.set(topic, summary === undefined ? `Views: ${list}.` : `${summary} Also: ${list}.`);
+  }
+  return entries;
+}
+
+function entry(name: string, summary: string, width: number): string {
+  const lines = wrapped(summary, width - margin - 2);
+  return lines
+    .map((line, i) => `  ${(i === 0 ? name : '').padEnd(margin)}${line}`.trimEnd())
+    .join('\n');
+}
+
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? '';
+    if (line !== '' && line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines;
+}
+
+function whereToBegin(): string {
+  if (process.getuid?.() === 0) {
+    return 'Begin with `nity doctor`: is this node ready? `nity demo` shows the main job on it.';
+  }
+  return (
+    'You are not root. Without it there are `nity demo --model`, `nity simulate` and `nity doctor`;\n' +
+    'what touches the kernel wants `sudo nity COMMAND`.'
+  );
+}
