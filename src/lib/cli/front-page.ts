@@ -1,16 +1,7 @@
 // What `nity` alone says: every command under what it is for, and where to begin. Made of
 // the manifest, without the framework, because it is the first thing that anybody waits for.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
+import { firstWords, readCatalogue, type CommandInfo } from './catalogue.js';
 import { palette } from './colour.js';
-
-interface Manifest {
-  readonly version: string;
-  readonly commands: Readonly<
-    Record<string, { readonly summary?: string; readonly hidden?: boolean }>
-  >;
-}
 
 /** In the order in which a new node meets them; what is in none of them comes last. */
 const chapters: readonly (readonly [string, readonly string[]])[] = [
@@ -32,9 +23,7 @@ export function asksForFrontPage(argv: readonly string[]): boolean {
 
 /** `columns` of the terminal; undefined where there is none. */
 export function frontPage(root: string, columns: number | undefined): string {
-  const { version, commands } = JSON.parse(
-    readFileSync(join(root, 'oclif.manifest.json'), 'utf8'),
-  ) as Manifest;
+  const { version, commands } = readCatalogue(root);
   const { bold, dim } = palette('stdout');
   const width = Math.min(Math.max(columns ?? widest, narrowest), widest);
   const entries = entriesOf(commands);
@@ -54,20 +43,13 @@ export function frontPage(root: string, columns: number | undefined): string {
   ].join('\n\n');
 }
 
-/** A topic's commands are one entry. */
-function entriesOf(commands: Manifest['commands']): Map<string, string> {
+/** A topic and its views are one entry. */
+function entriesOf(commands: readonly CommandInfo[]): Map<string, string> {
   const entries = new Map<string, string>([['help', 'Help for a command.']]);
-  const views = new Map<string, string[]>();
-  for (const [id, { summary = '', hidden = false }] of Object.entries(commands)) {
-    if (hidden) continue;
-    const [topic = id, view] = id.split(':');
-    if (view === undefined) entries.set(id, summary);
-    else views.set(topic, [...(views.get(topic) ?? []), view]);
-  }
-  for (const [topic, names] of views) {
-    const list = names.sort().join(', ');
-    const summary = entries.get(topic);
-    entries.set(topic, summary === undefined ? `Views: ${list}.` : `${summary} Also: ${list}.`);
+  for (const [word, { summary, views }] of firstWords(commands)) {
+    const isCommandToo = commands.some(({ words }) => words.length === 1 && words[0] === word);
+    const also = views.map(({ words: [, view] }) => view).join(', ');
+    entries.set(word, isCommandToo && also !== '' ? `${summary} Also: ${also}.` : summary);
   }
   return entries;
 }
