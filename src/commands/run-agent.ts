@@ -1,12 +1,14 @@
 import { Flags } from '@oclif/core';
 import { resolve } from 'node:path';
 
-import { cgroupFlag, common, latencyFlag, NityCommand } from '../lib/cli/command.js';
+import { logAction } from '../lib/audit/operator-log.js';
+import { cgroupFlag, changeFlags, common, latencyFlag, NityCommand } from '../lib/cli/command.js';
 import { AgentLogger } from '../lib/cli/agent-logger.js';
 import { parseDuration } from '../lib/cli/duration.js';
 import { parseMetricsAddress } from '../lib/audit/metrics-address.js';
 import { knobsFrom } from '../lib/config/load.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
+import { seeRunning } from '../lib/dataplane/inspection.js';
 import { load } from '../lib/dataplane/loader.js';
 import { unload } from '../lib/dataplane/unload.js';
 import { isLoaded } from '../lib/dataplane/pins.js';
@@ -65,6 +67,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       summary: 'serve metrics for Prometheus there, as 127.0.0.1:9464; off without it',
       env: 'NITY_METRICS_ADDR',
     }),
+    'audit-log': changeFlags['audit-log'],
     'log-level': Flags.option({
       options: ['info', 'warn'] as const,
       default: 'info' as const,
@@ -89,8 +92,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
     if (loadedHere || flags.latency !== undefined) {
       const cgroup = flags.cgroup ?? cgroupRoot();
+      const before = seeRunning(pinPath);
       const report = load({ pinPath, cgroup, knobs, ...this.latency() });
       log.info(`${report.action} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
+      if (report.action !== 'unchanged') this.writeDown(log, 'run-agent: load', before, report);
     }
     const stop = new AbortController();
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -113,9 +118,22 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       });
     } catch (error) {
       // What cannot be served must not leave a dataplane behind that was not there before.
-      if (loadedHere && error instanceof InputError) unload({ pinPath, force: true });
+      if (loadedHere && error instanceof InputError) {
+        const { removed } = unload({ pinPath, force: true });
+        this.writeDown(log, 'run-agent: unload', removed, null);
+      }
       throw error;
     }
+  }
+
+  /** What the agent changes by itself is told where operators' changes are. */
+  private writeDown(log: AgentLogger, command: string, before: unknown, after: unknown): void {
+    const { flags } = this;
+    const problem = logAction(flags['audit-log'], {
+      ...{ command, pinPath: flags['pin-path'], reason: undefined },
+      ...{ before, after },
+    });
+    if (problem !== undefined) log.warn(problem);
   }
 
   private record(): RecordOptions {

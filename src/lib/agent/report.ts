@@ -1,12 +1,14 @@
 // What the agent says of itself to commands on the same node: why the field is as
 // it is, over HTTP on a unix socket that only its owner may open. Read-only.
-import { createServer, request } from 'node:http';
+import { createServer, request, type ServerResponse } from 'node:http';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
 
 import { errnoOf } from '../errors.js';
 import type { Reason } from '../field/reasons.js';
 import type { NodeField, RouteField } from '../field/types.js';
+import type { KeptTicks } from '../recorder/flight.js';
 import { listenAtPath, type UnixListener } from '../sensors/unix-listener.js';
 import type { Tick } from './agent.js';
 
@@ -120,11 +122,24 @@ export class Reporter {
   }
 }
 
-/** Answers GET /field and GET /field?route=NAME until it is closed. */
-export async function serveReports(path: string, reporter: Reporter): Promise<UnixListener> {
+/** Answers GET /field, GET /field?route=NAME and GET /trace until it is closed. */
+export async function serveReports(
+  path: string,
+  reporter: Reporter,
+  keptTicks: () => Promise<KeptTicks | undefined>,
+): Promise<UnixListener> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const server = createServer((asked, answer) => {
     const url = new URL(asked.url ?? '/', 'http://agent');
+    if (asked.method === 'GET' && url.pathname === '/trace') {
+      void keptTicks().then(
+        (kept) => {
+          answerTicks(answer, kept);
+        },
+        () => answer.writeHead(500).end(),
+      );
+      return;
+    }
     if (asked.method !== 'GET' || url.pathname !== '/field') {
       answer.writeHead(404).end();
       return;
@@ -143,11 +158,31 @@ export async function serveReports(path: string, reporter: Reporter): Promise<Un
   });
 }
 
-/** The report of the agent on `pinPath`; null when no agent answers there. */
-export function askAgent(pinPath: string, route?: string): Promise<Report | null> {
-  const query = route === undefined ? '' : `?route=${encodeURIComponent(route)}`;
+function answerTicks(answer: ServerResponse, kept: KeptTicks | undefined): void {
+  if (kept === undefined) {
+    answer.writeHead(404).end();
+  } else if (kept.kind === 'directory') {
+    const { directory } = kept;
+    answer.writeHead(200, { 'content-type': 'application/json' });
+    answer.end(JSON.stringify({ directory }));
+  } else {
+    answer.writeHead(200, { 'content-type': 'application/octet-stream' });
+    // Part by part, as fast as they are read: a slow reader costs no second copy of the ring.
+    Readable.from(kept.parts)
+      .on('error', () => answer.destroy())
+      .pipe(answer);
+  }
+}
+
+interface Answered {
+  readonly type: string | undefined;
+  readonly body: Buffer;
+}
+
+/** Null when no agent answers there, or it has no such thing. */
+function ask(pinPath: string, path: string): Promise<Answered | null> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: reportSocket(pinPath), path: `/field${query}` });
+    const asked = request({ socketPath: reportSocket(pinPath), path });
     asked.setTimeout(patienceMs, () => asked.destroy());
     asked.on('error', (error) => {
       const code = errnoOf(error);
@@ -155,19 +190,38 @@ export function askAgent(pinPath: string, route?: string): Promise<Report | null
       else resolve(null);
     });
     asked.on('response', (answer) => {
-      let text = '';
-      answer.setEncoding('utf8');
-      answer.on('data', (chunk: string) => {
-        text += chunk;
-        if (text.length > mostBytes) asked.destroy();
+      const parts: Buffer[] = [];
+      let bytes = 0;
+      answer.on('data', (part: Buffer) => {
+        parts.push(part);
+        bytes += part.length;
+        if (bytes > mostBytes) asked.destroy();
       });
       answer.on('error', () => {
         resolve(null);
       });
       answer.on('end', () => {
-        resolve(answer.statusCode === 200 ? (JSON.parse(text) as Report) : null);
+        if (answer.statusCode !== 200) resolve(null);
+        else resolve({ type: answer.headers['content-type'], body: Buffer.concat(parts) });
       });
     });
     asked.end();
   });
+}
+
+/** The report of the agent on `pinPath`; null when no agent answers there. */
+export async function askAgent(pinPath: string, route?: string): Promise<Report | null> {
+  const query = route === undefined ? '' : `?route=${encodeURIComponent(route)}`;
+  const answered = await ask(pinPath, `/field${query}`);
+  return answered === null ? null : (JSON.parse(answered.body.toString()) as Report);
+}
+
+/** What the recorder of the agent on `pinPath` keeps; null without either. */
+export async function askTicks(pinPath: string): Promise<KeptTicks | null> {
+  const answered = await ask(pinPath, '/trace');
+  if (answered === null) return null;
+  const { type, body } = answered;
+  if (type !== 'application/json') return { kind: 'bytes', parts: [body] };
+  const { directory } = JSON.parse(body.toString()) as { directory: string };
+  return { kind: 'directory', directory };
 }

@@ -106,8 +106,13 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     const phase = nodeNumber(hostname());
     const clock = new TickClock(knobs.tickMs, phase);
-    recorder = new FlightRecorder({ record: options.record ?? { kind: 'ring' }, log, phase });
-    undo.push(() => recorder?.close(), recorder.attach());
+    const flight = new FlightRecorder({
+      record: options.record ?? { kind: 'ring' },
+      log,
+      phase,
+    });
+    recorder = flight;
+    undo.push(() => flight.close(), flight.attach());
     const senses = new Sensorium(log);
     undo.push(() => senses.close());
     senses.wakeOnStall(() => {
@@ -124,7 +129,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }
     const reporter = new Reporter(options.version);
-    const reports = await serveReports(reportSocket(pinPath), reporter);
+    const reports = await serveReports(reportSocket(pinPath), reporter, () => flight.kept());
     undo.push(() => reports.close());
 
     let audit: Audit | undefined;

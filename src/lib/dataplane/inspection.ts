@@ -122,6 +122,23 @@ export function seePins(pinPath: string): SeenPins | null {
   };
 }
 
+export interface RunningProgram {
+  readonly name: string;
+  readonly id: number;
+  readonly tag: string;
+}
+
+/** What a load is about to replace; null when there is nothing, or nothing that can be read. */
+export function seeRunning(pinPath: string): RunningProgram[] | null {
+  try {
+    const links = seePins(pinPath)?.links ?? [];
+    if (links.length === 0) return null;
+    return links.map(({ program, programId, tag }) => ({ name: program, id: programId, tag }));
+  } catch {
+    return null;
+  }
+}
+
 export function seeLeftovers(pinPath: string): Leftover[] {
   const prefix = `${basename(pinPath)}-loading-`;
   return list(dirname(pinPath)).flatMap((name) => {

@@ -211,11 +211,29 @@ function loadAddon(): Addon {
     return createRequire(import.meta.url)(path) as Addon;
   } catch (error) {
     throw new KernelError(
-      `The native addon could not be loaded from ${path}.`,
-      'Build it with `npm run build:bpf`; it needs libbpf 1.1 or newer.',
+      `The native addon does not load here: ${whyUnloadable(error)}.`,
+      'Build it for this machine with `nity build-addon`.',
       error,
     );
   }
+}
+
+/** What dlopen(3) says, as a phrase that says what to look for. */
+function whyUnloadable(error: unknown): string {
+  const said = error instanceof Error ? error.message : String(error);
+  const [, library] = /(\S+\.so[.\d]*): cannot open shared object file/.exec(said) ?? [];
+  if (library !== undefined && !library.endsWith('.node')) {
+    return library.startsWith('libbpf')
+      ? `${library} is not installed (Debian has it in libbpf1)`
+      : `${library} is not installed`;
+  }
+  const [, version] = /version `([^']+)' not found/.exec(said) ?? [];
+  if (version !== undefined) return `it was built for ${version}, which this system is older than`;
+  if (/Cannot find module|no such file/i.test(said)) return `${path} is not there`;
+  if (/invalid ELF header|wrong ELF class|file too short/i.test(said)) {
+    return `${path} is not a library for ${process.arch}`;
+  }
+  return said.split('\n')[0] ?? said;
 }
 
 const addon = loadAddon();
