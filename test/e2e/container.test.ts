@@ -1,0 +1,183 @@
+// The image and the DaemonSet's pod, run for real: exactly the manifest's capabilities, the
+// runtime's seccomp profile, a read-only root, and connects of the host's that they serve.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
+import { unload } from '../../src/lib/dataplane/unload.js';
+import { NamedServer, unavailable, until } from '../kernel/rig.js';
+import { Image, readPod, run, whyNoContainers, type Running, type RunOptions } from './pod.js';
+
+const skipped = unavailable ?? whyNoContainers();
+const vip = '127.96.203.1';
+
+/** Connects without pause from a cgroup of the test's; says how each ended. */
+const client = `
+  const { connect } = require('node:net');
+  const [host, port] = process.argv.slice(1);
+  const counts = {};
+  let connects = 0;
+  const again = () => {
+    const socket = connect({ host, port: Number(port) });
+    let answer = '';
+    socket.setTimeout(5000, () => socket.destroy(new Error('silence')));
+    socket.on('data', (bytes) => (answer += bytes));
+    socket.on('error', (error) => (answer = error.code ?? error.message));
+    socket.on('close', () => {
+      counts[answer] = (counts[answer] ?? 0) + 1;
+      connects++;
+      setImmediate(again);
+    });
+  };
+  again();
+  process.on('message', () => process.send({ connects, counts }));
+`;
+
+class Client {
+  private readonly child: ChildProcess;
+
+  constructor(cgroup: string) {
+    this.child = spawn(
+      'sh',
+      ['-c', 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"', 'sh', cgroup, process.execPath].concat(
+        '-e',
+        client,
+        vip,
+        '80',
+      ),
+      { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+    );
+  }
+
+  /** Connects so far, and how many ended in each answer. */
+  ask(): Promise<{ connects: number; counts: Record<string, number> }> {
+    return new Promise((resolve) => {
+      this.child.once('message', (said) => {
+        resolve(said as { connects: number; counts: Record<string, number> });
+      });
+      this.child.send('how many');
+    });
+  }
+
+  async end(): Promise<void> {
+    const ended = new Promise((resolve) => this.child.once('exit', resolve));
+    this.child.kill('SIGKILL');
+    await ended;
+  }
+}
+
+describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
+  const own = `nity-test-pod-${process.pid}`;
+  const pinPath = `/sys/fs/bpf/${own}`;
+  const pod = readPod();
+  const [agent] = pod.containers;
+  const root = skipped === undefined ? cgroupRoot() : '/';
+  const cgroup = join(root, own);
+  const servers = ['red', 'blue'].map((name) => new NamedServer(name, false));
+  const running: Running[] = [];
+  const clients: Client[] = [];
+  let directory = '';
+  let image: Image;
+
+  beforeAll(async () => {
+    image = new Image();
+    mkdirSync(cgroup);
+    for (const server of servers) await server.listen();
+  }, 300_000);
+
+  afterAll(() => {
+    for (const server of servers) server.close();
+    rmdirSync(cgroup);
+    image.remove();
+  });
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'nity-pod-'));
+    writeFileSync(
+      join(directory, 'services.yaml'),
+      JSON.stringify({
+        services: [
+          {
+            name: 'shop/cart',
+            vip,
+            ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
+            backends: servers.map(({ port }) => ({ address: '127.0.0.1', port })),
+          },
+        ],
+      }),
+    );
+  });
+
+  afterEach(async () => {
+    for (const one of clients.splice(0)) await one.end();
+    for (const one of running.splice(0)) await one.stop('KILL');
+    if (existsSync(pinPath)) unload({ pinPath, force: true });
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  /** The manifest's agent on a services file, a cgroup and pins of the test's own. */
+  function start(options: RunOptions = {}): Running {
+    const started = run(image, agent, {
+      volumes: { run: directory, log: directory },
+      files: { '/etc/nity/services.yaml': join(directory, 'services.yaml') },
+      env: {
+        NITY_SERVICES: '/etc/nity/services.yaml',
+        NITY_PIN_PATH: pinPath,
+        NITY_CGROUP: join('/host/cgroup', basename(root) === 'unified' ? 'unified' : '', own),
+      },
+      ...options,
+    });
+    running.push(started);
+    return started;
+  }
+
+  async function serving(options: RunOptions = {}): Promise<Running> {
+    const started = start(options);
+    await until(() => started.log().includes('epoch') || started.child.exitCode !== null);
+    expect(started.log()).toContain('1 routes are served');
+    return started;
+  }
+
+  function dial(): Client {
+    const one = new Client(cgroup);
+    clients.push(one);
+    return one;
+  }
+
+  it('serves connects of the host with the capabilities of the manifest and no others', async () => {
+    const one = await serving();
+
+    const status = await one.exec('cat', '/proc/1/status');
+    // CAP_NET_ADMIN is 12, CAP_PERFMON 38, CAP_BPF 39.
+    for (const set of ['CapPrm', 'CapEff', 'CapBnd']) {
+      expect(status).toMatch(new RegExp(`${set}:\\t000000c000001000\\n`));
+    }
+    expect(status).toMatch(/CapInh:\t0+\n/);
+    expect(status).toMatch(/NoNewPrivs:\t1\n/);
+    expect(status).toMatch(/Seccomp:\t2\n/);
+    const client = dial();
+    await until(async () => (await client.ask()).connects > 100);
+    const { connects, counts } = await client.ask();
+    expect(Object.keys(counts).sort()).toEqual(['blue', 'red']);
+    expect((counts['red'] ?? 0) + (counts['blue'] ?? 0)).toBe(connects);
+  });
+
+  it('carries every connect through an upgrade of the pod', async () => {
+    const before = await serving();
+    const client = dial();
+    await until(async () => (await client.ask()).connects > 200);
+
+    expect(await before.stop()).toBe(0);
+    const after = await serving();
+    const resumed = (await client.ask()).connects;
+    await until(async () => (await client.ask()).connects > resumed + 200);
+
+    const { connects, counts } = await client.ask();
+    console.log(`upgrade: ${connects} connects, ${JSON.stringify(counts)}`);
+    expect(Object.keys(counts).sort()).toEqual(['blue', 'red']);
+    expect(after.child.exitCode).toBeNull();
+  });
+});
