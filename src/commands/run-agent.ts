@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { cgroupFlag, common, latencyFlag, NityCommand } from '../lib/cli/command.js';
 import { AgentLogger } from '../lib/cli/agent-logger.js';
 import { parseDuration } from '../lib/cli/duration.js';
-import { parseMetricsAddress } from '../lib/audit/metrics-address.js';
+import { parseAddress } from '../lib/audit/address.js';
 import { knobsFrom } from '../lib/config/load.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
 import { load } from '../lib/dataplane/loader.js';
@@ -65,6 +65,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       summary: 'serve metrics for Prometheus there, as 127.0.0.1:9464; off without it',
       env: 'NITY_METRICS_ADDR',
     }),
+    'health-addr': Flags.string({
+      summary: 'answer a kubelet’s probes there, as 127.0.0.1:9465; off without it',
+      env: 'NITY_HEALTH_ADDR',
+    }),
     'log-level': Flags.option({
       options: ['info', 'warn'] as const,
       default: 'info' as const,
@@ -84,7 +88,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     // Checked before anything is loaded: bad input changes nothing.
     readServices(flags.services);
     const metrics =
-      metricsAddress === undefined ? {} : { metrics: parseMetricsAddress(metricsAddress) };
+      metricsAddress === undefined ? {} : { metrics: parseAddress(metricsAddress, 'metrics') };
+    const healthAddress = flags['health-addr'];
+    const health =
+      healthAddress === undefined ? {} : { health: parseAddress(healthAddress, 'health') };
     const loadedHere = !isLoaded(pinPath);
     // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
     if (loadedHere || flags.latency !== undefined) {
@@ -107,6 +114,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
         ...(flags['app-socket'] === undefined ? {} : { appSocket: resolve(flags['app-socket']) }),
         record,
         ...metrics,
+        ...health,
         version: this.config.version,
         log,
         signal: stop.signal,

@@ -4,11 +4,12 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
-import { NamedServer, unavailable, until } from '../kernel/rig.js';
+import { NamedServer, unavailable } from '../kernel/rig.js';
 import { Image, readPod, run, whyNoContainers, type Running, type RunOptions } from './pod.js';
 
 const skipped = unavailable ?? whyNoContainers();
@@ -60,6 +61,14 @@ class Client {
       });
       this.child.send('how many');
     });
+  }
+
+  async atLeast(connects: number): Promise<void> {
+    const deadline = performance.now() + 20_000;
+    while ((await this.ask()).connects < connects) {
+      if (performance.now() > deadline) throw new Error(`there were no ${connects} connects`);
+      await sleep(20);
+    }
   }
 
   async end(): Promise<void> {
@@ -126,6 +135,8 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
       env: {
         NITY_SERVICES: '/etc/nity/services.yaml',
         NITY_PIN_PATH: pinPath,
+        // The manifest's port belongs to the agent of this node, if there is one.
+        NITY_HEALTH_ADDR: '127.0.0.1:0',
         NITY_CGROUP: join('/host/cgroup', basename(root) === 'unified' ? 'unified' : '', own),
       },
       ...options,
@@ -134,11 +145,23 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     return started;
   }
 
+  /** As the kubelet: by the manifest's own startup probe. */
   async function serving(options: RunOptions = {}): Promise<Running> {
     const started = start(options);
-    await until(() => started.log().includes('epoch') || started.child.exitCode !== null);
-    expect(started.log()).toContain('1 routes are served');
+    await expect.poll(() => probe(started, 'startupProbe'), { timeout: 20_000 }).toBe(200);
     return started;
+  }
+
+  /** The status that a probe of the manifest ends with; 0 when nobody answers. */
+  async function probe(
+    of: Running,
+    name: 'startupProbe' | 'livenessProbe' | 'readinessProbe',
+  ): Promise<number> {
+    const [, at] = /health is served at (\S+)/.exec(of.log()) ?? [];
+    const path = agent[name]?.httpGet.path;
+    if (of.child.exitCode !== null) throw new Error(of.log());
+    if (at === undefined || path === undefined) return 0;
+    return (await fetch(at + path)).status;
   }
 
   function dial(): Client {
@@ -159,21 +182,44 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     expect(status).toMatch(/NoNewPrivs:\t1\n/);
     expect(status).toMatch(/Seccomp:\t2\n/);
     const client = dial();
-    await until(async () => (await client.ask()).connects > 100);
+    await client.atLeast(100);
     const { connects, counts } = await client.ask();
     expect(Object.keys(counts).sort()).toEqual(['blue', 'red']);
     expect((counts['red'] ?? 0) + (counts['blue'] ?? 0)).toBe(connects);
   });
 
+  it('answers the probes of the manifest', async () => {
+    const one = await serving();
+    expect(await probe(one, 'livenessProbe')).toBe(200);
+    expect(await probe(one, 'readinessProbe')).toBe(200);
+  });
+
+  it.each(['CAP_BPF', 'CAP_NET_ADMIN', 'CAP_PERFMON'])(
+    'needs %s: without it the agent says so and loads nothing',
+    async (dropped) => {
+      const rest = ['CAP_BPF', 'CAP_NET_ADMIN', 'CAP_PERFMON'].filter((name) => name !== dropped);
+      const one = start({ capabilities: rest });
+      expect(await one.ended()).toBe(3);
+      expect(one.log()).toContain('CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON');
+      expect(existsSync(pinPath)).toBe(false);
+    },
+  );
+
+  it('says what is missing where the seccomp profile of the runtime does not know CAP_BPF', async () => {
+    const one = start({ seccompKnowsBpf: false });
+    expect(await one.ended()).toBe(3);
+    expect(one.log()).toContain('seccomp');
+  });
+
   it('carries every connect through an upgrade of the pod', async () => {
     const before = await serving();
     const client = dial();
-    await until(async () => (await client.ask()).connects > 200);
+    await client.atLeast(200);
 
     expect(await before.stop()).toBe(0);
     const after = await serving();
     const resumed = (await client.ask()).connects;
-    await until(async () => (await client.ask()).connects > resumed + 200);
+    await client.atLeast(resumed + 200);
 
     const { connects, counts } = await client.ask();
     console.log(`upgrade: ${connects} connects, ${JSON.stringify(counts)}`);

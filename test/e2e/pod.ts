@@ -15,6 +15,10 @@ const baseManifest = join(checkout, 'deploy/kustomize/base/daemonset.yaml');
 /** Of the Debian package golang-github-containers-common; runtimes have the like built in. */
 const seccompFile = '/usr/share/containers/seccomp.json';
 
+const probeSchema = z.object({
+  httpGet: z.object({ host: z.string(), port: z.int(), path: z.string() }),
+});
+
 const containerSchema = z.object({
   name: z.string(),
   command: z.array(z.string()).optional(),
@@ -28,6 +32,9 @@ const containerSchema = z.object({
       .object({ drop: z.array(z.string()).default([]), add: z.array(z.string()).default([]) })
       .optional(),
   }),
+  startupProbe: probeSchema.optional(),
+  livenessProbe: probeSchema.optional(),
+  readinessProbe: probeSchema.optional(),
   volumeMounts: z.array(
     z.object({
       name: z.string(),
