@@ -26,16 +26,9 @@ import {
   fileSystemType,
   libbpfVersion,
 } from './native.js';
-import {
-  exclusively,
-  isLoaded,
-  linkPin,
-  mapPin,
-  openPlane,
-  privilegeError,
-  requireBpffs,
-} from './pins.js';
+import { exclusively, isLoaded, linkPin, mapPin, openPlane, requireBpffs } from './pins.js';
 import { describeSchema, mapNames, schemaWord, type MapName, type Plane } from './plane.js';
+import { privilegeError } from './privilege.js';
 
 const build = new URL('../../../bpf/build/', import.meta.url);
 export const objectPath = fileURLToPath(new URL('nity.bpf.o', build));
