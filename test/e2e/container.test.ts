@@ -1,6 +1,6 @@
 // The image and the DaemonSet's pod, run for real: exactly the manifest's capabilities, the
 // runtime's seccomp profile, a read-only root, and connects of the host's that they serve.
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
+import { fileSystemType } from '../../src/lib/dataplane/native.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
 import { NamedServer, unavailable } from '../kernel/rig.js';
 import { Image, readPod, run, whyNoContainers, type Running, type RunOptions } from './pod.js';
@@ -77,6 +78,45 @@ class Client {
     await ended;
   }
 }
+
+describe.skipIf(skipped !== undefined)('the step that prepares a node', () => {
+  const [prepare] = readPod().initContainers;
+  let image: Image;
+  let bpffs = '';
+
+  beforeAll(() => {
+    image = new Image();
+    bpffs = mkdtempSync(join(tmpdir(), 'nity-bpffs-'));
+    // As /sys is on a node with systemd: what is mounted in it is seen by all.
+    execFileSync('mount', ['--bind', bpffs, bpffs]);
+    execFileSync('mount', ['--make-shared', bpffs]);
+  }, 300_000);
+
+  afterAll(() => {
+    execFileSync('umount', ['--recursive', bpffs]);
+    rmdirSync(bpffs);
+    image.remove();
+  });
+
+  it('mounts a BPF file system where there is none, so that the node sees it', async () => {
+    const first = run(image, prepare, { volumes: { bpffs } });
+    expect(await first.ended()).toBe(0);
+    expect(first.log()).toContain('BPF file system: now mounted at /sys/fs/bpf');
+    expect(first.log()).toMatch(/cgroup v2: its root is at \/host\/cgroup/);
+    expect(fileSystemType(bpffs)).toBe('bpf');
+
+    const second = run(image, prepare, { volumes: { bpffs } });
+    expect(await second.ended()).toBe(0);
+    expect(second.log()).toContain('BPF file system: mounted at /sys/fs/bpf');
+  });
+
+  it('stops where the root of cgroup v2 is not to be found, and says what to do', async () => {
+    const one = run(image, prepare, { volumes: { cgroup: bpffs } });
+    expect(await one.ended()).toBe(1);
+    expect(one.log()).toContain('The root of the cgroup v2 hierarchy is not below /host/cgroup.');
+    expect(one.log()).toContain('→ Mount it on the node');
+  });
+});
 
 describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   const own = `nity-test-pod-${process.pid}`;
@@ -186,6 +226,25 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     const { connects, counts } = await client.ask();
     expect(Object.keys(counts).sort()).toEqual(['blue', 'red']);
     expect((counts['red'] ?? 0) + (counts['blue'] ?? 0)).toBe(connects);
+  });
+
+  it('finds the root of the node’s cgroups behind its own', async () => {
+    const one = run(image, agent, {
+      below: cgroup,
+      argv: ['sh', '-c', 'grep -c cgroup2 /proc/self/mountinfo; nity doctor --json || true'],
+    });
+    running.push(one);
+    await one.ended();
+    const [mounts = '', ...json] = one.log().split('\n');
+    expect(Number(mounts)).toBe(2);
+    const { checks } = JSON.parse(json.join('\n')) as {
+      checks: { id: string; status: string; seen: string }[];
+    };
+    const place = join('/host/cgroup', basename(root) === 'unified' ? 'unified' : '');
+    expect(checks.find(({ id }) => id === 'NITY032')).toMatchObject({
+      status: 'ok',
+      seen: `another one, and the host’s root is at ${place}`,
+    });
   });
 
   it('answers the probes of the manifest', async () => {

@@ -132,6 +132,8 @@ export interface RunOptions {
   readonly argv?: readonly string[];
   /** Instead of the manifest's. */
   readonly capabilities?: readonly string[];
+  /** Below a cgroup of the v2 hierarchy, which is mounted as on a node that has only that. */
+  readonly below?: string;
   /** Runtimes whose profile does not know CAP_BPF refuse bpf(2) to all but CAP_SYS_ADMIN. */
   readonly seccompKnowsBpf?: boolean;
 }
@@ -183,9 +185,11 @@ export function run(image: Image, container: Container, options: RunOptions = {}
     join(bundle, 'config.json'),
     JSON.stringify(ociConfig(image, container, options, id)),
   );
-  const child = spawn('runc', ['run', '--bundle', bundle, id], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const runc = ['runc', 'run', '--bundle', bundle, id];
+  const enter = ['sh', '-c', 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"', 'sh'];
+  const [command = '', ...args] =
+    options.below === undefined ? runc : [...enter, options.below, ...runc];
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   return new Running(id, child);
 }
 
@@ -229,12 +233,21 @@ function ociConfig(image: Image, container: Container, options: RunOptions, id: 
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
       noNewPrivileges: !privileged && !securityContext.allowPrivilegeEscalation,
     },
-    mounts: [...systemMounts(privileged), ...volumeMounts(container, options)],
+    mounts: [
+      ...systemMounts(privileged),
+      ...(options.below === undefined ? [] : [ownCgroups]),
+      ...volumeMounts(container, options),
+    ],
     linux: {
       // hostNetwork: no network namespace of its own, and so the host's UTS as well.
       namespaces: ['pid', 'ipc', 'mount', 'uts', 'cgroup'].map((type) => ({ type })),
       cgroupsPath: `/${id}`,
-      rootfsPropagation: 'rslave',
+      // As containerd does: a mount can only reach the node from a root that is shared.
+      rootfsPropagation: container.volumeMounts.some(
+        ({ mountPropagation }) => mountPropagation === 'Bidirectional',
+      )
+        ? 'rshared'
+        : 'rslave',
       ...(privileged ? {} : { ...hidden, ...seccomp }),
     },
   };
@@ -258,6 +271,14 @@ function systemMounts(privileged: boolean): object[] {
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...quiet, only] },
   ];
 }
+
+/** In the container's cgroup namespace: its root is the container's own cgroup. */
+const ownCgroups = {
+  destination: '/sys/fs/cgroup',
+  type: 'cgroup2',
+  source: 'cgroup2',
+  options: ['nosuid', 'noexec', 'nodev', 'ro'],
+};
 
 const propagation = { None: 'rprivate', HostToContainer: 'rslave', Bidirectional: 'rshared' };
 
