@@ -126,11 +126,10 @@ describe('a fault in the files of the node', () => {
       rmSync(join(root, '/proc/self/ns', name));
       symlinkSync(target, join(root, '/proc/self/ns', name));
     }
-    const below = { kind: 'read', value: { path: '/sys/fs/cgroup', id: 4711n } } as const;
-    expect(wrong({ ...healthy(new Machine(root)), cgroup: below })).toEqual([
-      ['NITY011', 'fail', 'another one'],
-      ['NITY032', 'warn', 'another one'],
-    ]);
+    const below = { kind: 'read', value: { path: '/sys/fs/cgroup/pod', id: 4711n } } as const;
+    const found = wrong({ ...healthy(new Machine(root)), cgroup: below });
+    expect(found).toContainEqual(['NITY011', 'fail', 'another one']);
+    expect(found).toContainEqual(['NITY032', 'warn', 'another one']);
     // A pod that mounts the host's hierarchy attaches to its root all the same.
     expect(wrong(healthy(new Machine(root)))).toEqual([['NITY011', 'fail', 'another one']]);
   });

@@ -82,19 +82,22 @@ class Client {
 describe.skipIf(skipped !== undefined)('the step that prepares a node', () => {
   const [prepare] = readPod().initContainers;
   let image: Image;
+  let node = '';
   let bpffs = '';
 
   beforeAll(() => {
     image = new Image();
-    bpffs = mkdtempSync(join(tmpdir(), 'nity-bpffs-'));
+    node = mkdtempSync(join(tmpdir(), 'nity-node-'));
+    bpffs = join(node, 'bpf');
     // As /sys is on a node with systemd: what is mounted in it is seen by all.
-    execFileSync('mount', ['--bind', bpffs, bpffs]);
-    execFileSync('mount', ['--make-shared', bpffs]);
+    execFileSync('mount', ['--bind', node, node]);
+    execFileSync('mount', ['--make-shared', node]);
+    mkdirSync(bpffs);
   }, 300_000);
 
   afterAll(() => {
-    execFileSync('umount', ['--recursive', bpffs]);
-    rmdirSync(bpffs);
+    execFileSync('umount', ['--recursive', node]);
+    rmSync(node, { recursive: true });
     image.remove();
   });
 
@@ -111,7 +114,7 @@ describe.skipIf(skipped !== undefined)('the step that prepares a node', () => {
   });
 
   it('stops where the root of cgroup v2 is not to be found, and says what to do', async () => {
-    const one = run(image, prepare, { volumes: { cgroup: bpffs } });
+    const one = run(image, prepare, { volumes: { cgroup: node } });
     expect(await one.ended()).toBe(1);
     expect(one.log()).toContain('The root of the cgroup v2 hierarchy is not below /host/cgroup.');
     expect(one.log()).toContain('→ Mount it on the node');
