@@ -69,6 +69,10 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       summary: 'answer a kubelet’s probes there, as 127.0.0.1:9465; off without it',
       env: 'NITY_HEALTH_ADDR',
     }),
+    upgrade: Flags.boolean({
+      summary: 'replace the programs of a dataplane that is loaded by those of this nity',
+      env: 'NITY_UPGRADE',
+    }),
     'log-level': Flags.option({
       options: ['info', 'warn'] as const,
       default: 'info' as const,
@@ -93,8 +97,8 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     const health =
       healthAddress === undefined ? {} : { health: parseAddress(healthAddress, 'health') };
     const loadedHere = !isLoaded(pinPath);
-    // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
-    if (loadedHere || flags.latency !== undefined) {
+    // A dataplane that is loaded is taken as it is, unless something else is asked for.
+    if (loadedHere || flags.upgrade || flags.latency !== undefined) {
       const cgroup = flags.cgroup ?? cgroupRoot();
       const report = load({ pinPath, cgroup, knobs, ...this.latency() });
       log.info(`${report.action} the dataplane: schema ${report.schema}, attached to ${cgroup}`);

@@ -8,9 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
-import { fileSystemType } from '../../src/lib/dataplane/native.js';
+import { readField } from '../../src/lib/dataplane/control.js';
+import { BpfLink, BpfProgram, fileSystemType } from '../../src/lib/dataplane/native.js';
+import { linkPin, openPlane } from '../../src/lib/dataplane/pins.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
-import { NamedServer, unavailable } from '../kernel/rig.js';
+import { NamedServer, otherBuild, unavailable } from '../kernel/rig.js';
 import { Image, readPod, run, whyNoContainers, type Running, type RunOptions } from './pod.js';
 
 const skipped = unavailable ?? whyNoContainers();
@@ -128,6 +130,13 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   const [agent] = pod.containers;
   const root = skipped === undefined ? cgroupRoot() : '/';
   const cgroup = join(root, own);
+  const environment = {
+    NITY_SERVICES: '/etc/nity/services.yaml',
+    NITY_PIN_PATH: pinPath,
+    // The manifest's port belongs to the agent of this node, if there is one.
+    NITY_HEALTH_ADDR: '127.0.0.1:0',
+    NITY_CGROUP: join('/host/cgroup', basename(root) === 'unified' ? 'unified' : '', own),
+  };
   const servers = ['red', 'blue'].map((name) => new NamedServer(name, false));
   const running: Running[] = [];
   const clients: Client[] = [];
@@ -175,13 +184,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     const started = run(image, agent, {
       volumes: { run: directory, log: directory },
       files: { '/etc/nity/services.yaml': join(directory, 'services.yaml') },
-      env: {
-        NITY_SERVICES: '/etc/nity/services.yaml',
-        NITY_PIN_PATH: pinPath,
-        // The manifest's port belongs to the agent of this node, if there is one.
-        NITY_HEALTH_ADDR: '127.0.0.1:0',
-        NITY_CGROUP: join('/host/cgroup', basename(root) === 'unified' ? 'unified' : '', own),
-      },
+      env: environment,
       ...options,
     });
     running.push(started);
@@ -273,19 +276,76 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     expect(one.log()).toContain('seccomp');
   });
 
-  it('carries every connect through an upgrade of the pod', async () => {
+  it('carries every connect through an upgrade to another build of the programs', async () => {
     const before = await serving();
+    const tagBefore = tagOf(pinPath);
     const client = dial();
     await client.atLeast(200);
 
     expect(await before.stop()).toBe(0);
-    const after = await serving();
-    const resumed = (await client.ask()).connects;
-    await client.atLeast(resumed + 200);
+    const stoppedAt = (await client.ask()).connects;
+    const after = await serving({
+      files: {
+        '/etc/nity/services.yaml': join(directory, 'services.yaml'),
+        '/opt/nity/bpf/build/nity.bpf.o': otherBuild(directory),
+      },
+    });
+    const servingAt = (await client.ask()).connects;
+    await client.atLeast(servingAt + 200);
 
-    const { connects, counts } = await client.ask();
-    console.log(`upgrade: ${connects} connects, ${JSON.stringify(counts)}`);
+    expect(after.log()).toContain('upgraded the dataplane');
+    expect(tagOf(pinPath)).not.toBe(tagBefore);
+    const { counts, connects } = await client.ask();
+    console.log(
+      `upgrade: ${connects} connects, ${servingAt - stoppedAt} of them without an agent: ${JSON.stringify(counts)}`,
+    );
     expect(Object.keys(counts).sort()).toEqual(['blue', 'red']);
-    expect(after.child.exitCode).toBeNull();
+  });
+
+  it('carries every connect through the death of the agent, HOLD, FALLBACK and the return', async () => {
+    const knobs = join(directory, 'knobs.yaml');
+    writeFileSync(knobs, 'tau1Ms: 300\ntau2Ms: 800\n');
+    const quick = {
+      files: {
+        '/etc/nity/services.yaml': join(directory, 'services.yaml'),
+        '/etc/nity/knobs.yaml': knobs,
+      },
+    };
+    const before = await serving({
+      ...quick,
+      env: { ...environment, NITY_CONFIG: '/etc/nity/knobs.yaml' },
+    });
+    const client = dial();
+    await client.atLeast(200);
+
+    await before.stop('KILL');
+    const plane = openPlane(pinPath);
+    const stages = new Map<string, number>();
+    for (let { connects } = await client.ask(); (stages.get('fallback') ?? 0) < 200;) {
+      const mode = readField(plane).failsafeMode;
+      const now = (await client.ask()).connects;
+      stages.set(mode, (stages.get(mode) ?? 0) + now - connects);
+      connects = now;
+      await sleep(20);
+    }
+    plane.close();
+    await serving({ ...quick, env: { ...environment, NITY_CONFIG: '/etc/nity/knobs.yaml' } });
+    const back = (await client.ask()).connects;
+    await client.atLeast(back + 200);
+
+    const { counts, connects } = await client.ask();
+    console.log(
+      `death: ${connects} connects, ${JSON.stringify(Object.fromEntries(stages))}: ${JSON.stringify(counts)}`,
+    );
+    expect([...stages.keys()]).toEqual(['normal', 'hold', 'fallback']);
+    expect(Object.keys(counts).sort()).toEqual(['blue', 'red']);
   });
 });
+
+/** The kernel's hash of the program that translates connects. */
+function tagOf(pinPath: string): string {
+  const link = BpfLink.open(linkPin(pinPath, 'nity_connect4'));
+  const { tag } = BpfProgram.byId(link.info().programId).info();
+  link.close();
+  return tag;
+}
