@@ -1,22 +1,25 @@
-// A container may hold every capability and still be refused, by its filter of system calls.
+// What a refusal is blamed on: the capabilities that a process lacks.
 import { describe, expect, it } from 'vitest';
 
-import { isFiltered } from '../../src/lib/dataplane/privilege.js';
+import { missingCapabilities } from '../../src/lib/dataplane/privilege.js';
 
-const status = (effective: string, seccomp: number) =>
-  `Name:\tnode\nCapPrm:\t0000000000000000\nCapEff:\t${effective}\nSeccomp:\t${seccomp}\n`;
+const status = (effective: string) => `CapPrm:\t0000000000000000\nCapEff:\t${effective}\n`;
 
-describe('a refusal is blamed on the seccomp filter', () => {
-  it('when the three capabilities are held and a filter is in force', () => {
-    expect(isFiltered(status('000000c000001000', 2))).toBe(true);
+describe('missing capabilities', () => {
+  it('are none with the three of the manifest', () => {
+    expect(missingCapabilities(status('000000c000001000'))).toEqual([]);
   });
 
-  it('not when a capability is missing, or there is no filter', () => {
-    expect(isFiltered(status('0000004000001000', 2))).toBe(false);
-    expect(isFiltered(status('000000c000001000', 0))).toBe(false);
+  it('are named, each', () => {
+    expect(missingCapabilities(status('0000004000001000'))).toEqual(['CAP_BPF']);
+    expect(missingCapabilities(status('0000000000000000'))).toEqual([
+      'CAP_BPF',
+      'CAP_NET_ADMIN',
+      'CAP_PERFMON',
+    ]);
   });
 
-  it('not when CAP_SYS_ADMIN is held, which every profile lets call bpf(2)', () => {
-    expect(isFiltered(status('000001ffffffffff', 2))).toBe(false);
+  it('are not what CAP_SYS_ADMIN stands for, which is all but CAP_NET_ADMIN', () => {
+    expect(missingCapabilities(status('0000000000200000'))).toEqual(['CAP_NET_ADMIN']);
   });
 });

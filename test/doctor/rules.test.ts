@@ -185,7 +185,10 @@ describe('a fault in what was observed', () => {
   it('programs that were loaded while the JIT was off', () => {
     const observed = healthy(new Machine(root));
     if (observed.pins.kind === 'missing' || observed.pins.value === null) throw new Error('pins');
-    const links = observed.pins.value.links.map((link) => ({ ...link, jited: false }));
+    const links = observed.pins.value.links.map((link) => ({
+      ...link,
+      running: { jited: false, loadedBoottimeNs: 1n, mapIds: [100] },
+    }));
     const pins = { kind: 'read', value: { ...observed.pins.value, links } } as const;
     expect(wrong({ ...observed, pins })).toEqual([
       ['NITY045', 'fail', 'nity_sock_release, nity_sockops, nity_ingress and 4 more interpreted'],

@@ -64,7 +64,6 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
     kernel: machine.kernel(),
     mounts: machine.mounts(pinPath, fileSystem.kind === 'read' ? fileSystem.value : 'other'),
     pins,
-    programAges: programAges(pins, machine),
     leftovers: leftovers(pinPath, machine),
     cgroup,
     attachedTo,
@@ -72,6 +71,8 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
     below: hookedAt === null ? nowhere : attempt(() => seeBelow(hookedAt)),
     build: attempt(seeBuild),
     plane: await seePlane(pinPath, machine),
+    // After the agent's age: what takes time in between must not make it look the older one.
+    programAges: programAges(pins, machine),
     sensors: machine.sensors(performance.now()),
   };
 }
@@ -87,10 +88,11 @@ function whereAttached(pins: Reading<SeenPins | null>): ReadonlyMap<bigint, stri
 function programAges(pins: Reading<SeenPins | null>, machine: Machine): Observed['programAges'] {
   const links = pins.kind === 'read' ? (pins.value?.links ?? []) : [];
   const nowMs = machine.boottimeMs();
-  return links.map(({ program, loadedBoottimeNs }) => ({
-    program,
-    loadedAgoMs: nowMs - Number(loadedBoottimeNs) / 1e6,
-  }));
+  return links.flatMap(({ program, running }) =>
+    running === null
+      ? []
+      : [{ program, loadedAgoMs: nowMs - Number(running.loadedBoottimeNs) / 1e6 }],
+  );
 }
 
 function leftovers(pinPath: string, machine: Machine): Observed['leftovers'] {
