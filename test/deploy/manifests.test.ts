@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 
+import { neededPermissions } from '../../src/lib/doctor/cluster.js';
 import { build, root, type KubernetesObject } from './kustomize.js';
 import { packageVersion, problems } from './schemas.js';
 
@@ -113,6 +114,20 @@ describe('the agent’s pod', () => {
       { apiGroups: [''], resources: ['events'], verbs: ['create'] },
     ]);
     expect(base.map(({ kind }) => kind)).not.toContain('Role');
+  });
+
+  it('may do all that the doctor finds it needs, and only that', () => {
+    const rules = only(base, 'ClusterRole')['rules'] as {
+      readonly apiGroups: readonly string[];
+      readonly resources: readonly string[];
+      readonly verbs: readonly string[];
+    }[];
+    const granted = rules.flatMap(({ apiGroups, resources, verbs }) =>
+      apiGroups.flatMap((group) =>
+        resources.flatMap((resource) => verbs.map((verb) => ({ group, resource, verb }))),
+      ),
+    );
+    expect(granted).toEqual(neededPermissions);
   });
 
   it('has three capabilities, no way to more, and nowhere to write but its volumes', () => {

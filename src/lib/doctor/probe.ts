@@ -25,6 +25,7 @@ import { Snapshot } from '../dataplane/snapshot.js';
 import { tableUse } from '../dataplane/table-use.js';
 import { NotLoadedError } from '../errors.js';
 import type { Reading } from '../field/signals.js';
+import { probeCluster, type ClusterOptions } from './cluster.js';
 import { Machine } from './machine.js';
 import type { AgentSeen, Observed, Plane, RouteSeen } from './observed.js';
 
@@ -35,6 +36,8 @@ export interface ProbeOptions {
   /** Of this nity. */
   readonly version: string;
   readonly machine?: Machine;
+  /** Without it the cluster is left out. */
+  readonly cluster?: ClusterOptions;
 }
 
 /** A live agent rewrites what it finds wrong within a tick: what is wrong longer is a fault. */
@@ -74,6 +77,7 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
     // After the agent's age: what takes time in between must not make it look the older one.
     programAges: programAges(pins, machine),
     sensors: machine.sensors(performance.now()),
+    cluster: options.cluster === undefined ? null : await probeCluster(options.cluster),
   };
 }
 
