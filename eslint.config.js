@@ -14,7 +14,7 @@ const text = (pattern, message) => [
 
 const noProcfs = text(
   String.raw`/^\/(proc|sys\/fs\/cgroup)(\/|$)/`,
-  'Only sensors, doctor and dataplane/cgroup.ts read /proc and cgroupfs.',
+  'Only sensors, doctor, dataplane/cgroup.ts and privilege.ts read /proc and cgroupfs.',
 );
 const noAddon = text(
   String.raw`/\.node$/`,
@@ -44,7 +44,10 @@ const noStdout = { object: 'process', property: 'stdout', message: printing };
 const noStderr = { object: 'process', property: 'stderr', message: printing };
 const noProcessModule = ['error', { name: 'node:process', message: 'Use the global process.' }];
 
-const mayReadProc = ['src/lib/sensors/**', 'src/lib/doctor/**', 'src/lib/dataplane/cgroup.ts'];
+const mayReadProc = [
+  ...['src/lib/sensors/**', 'src/lib/doctor/**'],
+  ...['cgroup', 'privilege'].map((name) => `src/lib/dataplane/${name}.ts`),
+];
 const native = ['src/lib/dataplane/native.ts', 'src/lib/dataplane/build-addon.ts'];
 const mayPrint = ['src/lib/cli/**', 'src/commands/**'];
 

@@ -5,10 +5,10 @@ import { logAction } from '../lib/audit/operator-log.js';
 import { cgroupFlag, changeFlags, common, latencyFlag, NityCommand } from '../lib/cli/command.js';
 import { AgentLogger } from '../lib/cli/agent-logger.js';
 import { parseDuration } from '../lib/cli/duration.js';
-import { parseMetricsAddress } from '../lib/audit/metrics-address.js';
+import { parseAddress } from '../lib/audit/address.js';
 import { knobsFrom } from '../lib/config/load.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
-import { seeRunning } from '../lib/dataplane/inspection.js';
+import { seeAttached } from '../lib/dataplane/inspection.js';
 import { load } from '../lib/dataplane/loader.js';
 import { unload } from '../lib/dataplane/unload.js';
 import { isLoaded } from '../lib/dataplane/pins.js';
@@ -68,6 +68,14 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       env: 'NITY_METRICS_ADDR',
     }),
     'audit-log': changeFlags['audit-log'],
+    'health-addr': Flags.string({
+      summary: 'answer a kubelet’s probes there, as 127.0.0.1:9465; off without it',
+      env: 'NITY_HEALTH_ADDR',
+    }),
+    upgrade: Flags.boolean({
+      summary: 'replace the programs of a dataplane that is loaded by those of this nity',
+      env: 'NITY_UPGRADE',
+    }),
     'log-level': Flags.option({
       options: ['info', 'warn'] as const,
       default: 'info' as const,
@@ -87,12 +95,15 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     // Checked before anything is loaded: bad input changes nothing.
     readServices(flags.services);
     const metrics =
-      metricsAddress === undefined ? {} : { metrics: parseMetricsAddress(metricsAddress) };
+      metricsAddress === undefined ? {} : { metrics: parseAddress(metricsAddress, 'metrics') };
+    const healthAddress = flags['health-addr'];
+    const health =
+      healthAddress === undefined ? {} : { health: parseAddress(healthAddress, 'health') };
     const loadedHere = !isLoaded(pinPath);
-    // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
-    if (loadedHere || flags.latency !== undefined) {
+    // A dataplane that is loaded is taken as it is, unless something else is asked for.
+    if (loadedHere || flags.upgrade || flags.latency !== undefined) {
       const cgroup = flags.cgroup ?? cgroupRoot();
-      const before = seeRunning(pinPath);
+      const before = seeAttached(pinPath);
       const report = load({ pinPath, cgroup, knobs, ...this.latency() });
       log.info(`${report.action} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
       if (report.action !== 'unchanged') this.writeDown(log, 'run-agent: load', before, report);
@@ -112,6 +123,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
         ...(flags['app-socket'] === undefined ? {} : { appSocket: resolve(flags['app-socket']) }),
         record,
         ...metrics,
+        ...health,
         version: this.config.version,
         log,
         signal: stop.signal,

@@ -6,8 +6,8 @@ import type { Knobs } from '../config/knobs.js';
 import { describeReload, KnobsReload } from '../config/knobs-watch.js';
 import type { KnobSources } from '../config/load.js';
 import type { Audit, AuditOptions } from '../audit/metrics.js';
-import type { MetricsAddress } from '../audit/metrics-address.js';
-import type { MetricsServer } from '../audit/server.js';
+import { describeAddress, type Address } from '../audit/address.js';
+import type { HttpServer } from '../audit/http.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
@@ -16,6 +16,8 @@ import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
+import { Health } from './health.js';
+import { serveHealth } from './health-server.js';
 import type { AgentLog } from './log.js';
 import { Reporter, reportSocket, serveReports, type AgentInput } from './report.js';
 import { Sensorium } from './sensorium.js';
@@ -36,7 +38,9 @@ export interface RunOptions {
   /** Where ticks are recorded: by default in memory, the last minutes. */
   readonly record?: RecordOptions;
   /** Where Prometheus may ask; without it nothing is served. */
-  readonly metrics?: MetricsAddress;
+  readonly metrics?: Address;
+  /** Where the kubelet may ask how the agent is; without it nothing is served. */
+  readonly health?: Address;
   /** Of this nity. */
   readonly version: string;
   readonly log: AgentLog;
@@ -69,10 +73,10 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
 
 /** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
 async function audited(
-  address: MetricsAddress,
+  address: Address,
   of: AuditOptions,
   staleAfterMs: () => number,
-): Promise<{ readonly audit: Audit; readonly server: MetricsServer }> {
+): Promise<{ readonly audit: Audit; readonly server: HttpServer }> {
   const [{ Audit }, { serveMetrics }] = await Promise.all([
     import('../audit/metrics.js'),
     import('../audit/server.js'),
@@ -141,8 +145,14 @@ export async function runAgent(options: RunOptions): Promise<void> {
       );
       undo.push(() => served.server.close());
       ({ audit } = served);
-      const { host, port } = served.server.address;
-      log.info(`metrics are served at http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+      log.info(`metrics are served at ${describeAddress(served.server.address)}`);
+    }
+
+    const health = new Health(performance.now(), knobs);
+    if (options.health !== undefined) {
+      const server = await serveHealth(options.health, health);
+      undo.push(() => server.close());
+      log.info(`health is served at ${describeAddress(server.address)}`);
     }
 
     /** Null: the newest version of the input is in force. */
@@ -199,6 +209,8 @@ export async function runAgent(options: RunOptions): Promise<void> {
       reporter.see(tick, performance.now(), knobs);
       recorder?.see(tick);
       audit?.see(tick, performance.now());
+      // A services file is read before the first tick.
+      health.see(tick, performance.now(), true);
       const words = describe(tick);
       if (words !== undefined) log.info(words);
       const alarm = unsafe.see(tick, performance.now());

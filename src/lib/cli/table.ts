@@ -1,5 +1,5 @@
 // Plain columns that a person and awk can both read.
-import { stripVTControlCharacters } from 'node:util';
+import Table from 'cli-table3';
 
 import { palette } from './colour.js';
 
@@ -16,7 +16,23 @@ export interface TableOptions {
   readonly wide: boolean;
 }
 
-const gap = '  ';
+const bare = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
+};
 
 export function renderTable<Row>(
   rows: readonly Row[],
@@ -25,33 +41,19 @@ export function renderTable<Row>(
 ): string {
   const shown = columns.filter((column) => wide || column.wide !== true);
   const { bold } = palette('stdout');
+  const table = new Table({
+    chars: bare,
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
+    colAligns: shown.map(({ align }) => align ?? 'left'),
+    ...(headers ? { head: shown.map(({ head }) => bold(head)) } : {}),
+  });
   // An empty cell would shift awk's columns: what is missing is a dash.
-  const lines = rows.map((row) => shown.map(({ cell }) => String(cell(row) ?? '-')));
-  const heads = shown.map(({ head }) => head);
-  const widths = shown.map((_, i) =>
-    [...(headers ? [heads] : []), ...lines].reduce(
-      (widest, cells) => Math.max(widest, widthOf(cells[i] ?? '')),
-      0,
-    ),
-  );
-  const aligned = (cells: readonly string[], style: (text: string) => string): string =>
-    cells
-      .map((cell, i) => {
-        const padding = ' '.repeat(Math.max(0, (widths[i] ?? 0) - widthOf(cell)));
-        const styled = style(cell);
-        return shown[i]?.align === 'right' ? padding + styled : styled + padding;
-      })
-      .join(gap)
-      .trimEnd();
-  return [
-    ...(headers ? [aligned(heads, (text) => bold(text))] : []),
-    ...lines.map((cells) => aligned(cells, (text) => text)),
-  ].join('\n');
-}
-
-/** As it is seen: names, numbers and bars are one column a character. */
-function widthOf(text: string): number {
-  return stripVTControlCharacters(text).length;
+  for (const row of rows) table.push(shown.map(({ cell }) => String(cell(row) ?? '-')));
+  return table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
 }
 
 const eighths = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];

@@ -71,6 +71,8 @@ export interface BpfProgram {
 export interface LinkInfo {
   readonly id: number;
   readonly programId: number;
+  /** As ProgramInfo's; null where /proc does not say it. */
+  readonly programTag: string | null;
   /** 0 once the cgroup is gone. */
   readonly cgroupId: bigint;
   readonly attachType: number;
@@ -171,6 +173,7 @@ export interface Model {
 
 interface Addon {
   readonly BpfMap: { open(pin: string): BpfMap; byId(id: number): BpfMap };
+  /** By its number needs CAP_SYS_ADMIN; the agent's pod has not got it. */
   readonly BpfProgram: { open(pin: string): BpfProgram; byId(id: number): BpfProgram };
   readonly BpfLink: { open(pin: string): BpfLink };
   readonly BpfObject: new (path: string) => BpfObject;
