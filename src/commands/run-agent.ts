@@ -1,4 +1,5 @@
 import { Flags } from '@oclif/core';
+import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 
 import { cgroupFlag, common, latencyFlag, NityCommand } from '../lib/cli/command.js';
@@ -9,17 +10,20 @@ import { load } from '../lib/dataplane/loader.js';
 import { unload } from '../lib/dataplane/unload.js';
 import { isLoaded } from '../lib/dataplane/pins.js';
 import { runAgent } from '../lib/agent/run.js';
+import type { RouteSource } from '../lib/agent/sources.js';
 import { InputError } from '../lib/errors.js';
+import { selectionOf } from '../lib/kubernetes/selection.js';
 import { readServices } from '../lib/routes/services-watch.js';
 
 export default class RunAgent extends NityCommand<typeof RunAgent> {
   static override summary = 'Run the agent in the foreground; SIGTERM stops it cleanly.';
   static override description =
-    'Loads the dataplane if it is not loaded, serves what the services file says, and on each tick ' +
+    'Loads the dataplane if it is not loaded, serves what the services file or the cluster says, and on each tick ' +
     'reads the kernel’s counters and moves slots. The log goes to stderr. SIGHUP reads the knobs ' +
     'again. The dataplane outlives it.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --services services.yaml',
+    '<%= config.bin %> <%= command.id %> --kubeconfig ~/.kube/config --namespaces shop,bank',
     '<%= config.bin %> <%= command.id %> --services services.yaml --knob tickMs=100 --log-level warn',
   ];
   static override flags = {
@@ -27,9 +31,34 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     ...cgroupFlag,
     ...latencyFlag,
     services: Flags.string({
-      required: true,
-      summary: 'the services file; it is watched',
+      summary: 'the services file; it is watched. Without it, routes come from the cluster',
       env: 'NITY_SERVICES',
+      exclusive: ['kubeconfig', 'context', 'selector', 'namespaces'],
+    }),
+    kubeconfig: Flags.string({
+      summary: 'how to reach the cluster; by default as the pod that this is, or as kubectl does',
+      env: 'NITY_KUBECONFIG',
+      helpGroup: 'CLUSTER',
+    }),
+    context: Flags.string({
+      summary: 'the context of the kubeconfig',
+      env: 'NITY_CONTEXT',
+      helpGroup: 'CLUSTER',
+    }),
+    'node-name': Flags.string({
+      summary: 'the name of this node in the cluster; by default its host name',
+      env: 'NODE_NAME',
+      helpGroup: 'CLUSTER',
+    }),
+    selector: Flags.string({
+      summary: 'serve only Services with these labels, as in kubectl get -l',
+      env: 'NITY_SELECTOR',
+      helpGroup: 'CLUSTER',
+    }),
+    namespaces: Flags.string({
+      summary: 'serve only Services of these namespaces, separated by commas',
+      env: 'NITY_NAMESPACES',
+      helpGroup: 'CLUSTER',
     }),
     config: Flags.string({ summary: 'a YAML file of knobs', env: 'NITY_CONFIG' }),
     knob: Flags.string({ summary: 'set a knob, as name=value', multiple: true, default: [] }),
@@ -52,7 +81,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     const knobSources = { file: flags.config, flags: flags.knob, environment: process.env };
     const knobs = knobsFrom(knobSources);
     // Checked before anything is loaded: bad input changes nothing.
-    readServices(flags.services);
+    const source = this.source();
     const loadedHere = !isLoaded(pinPath);
     // A dataplane that is loaded is taken as it is, but for a measure that was asked for.
     if (loadedHere || flags.latency !== undefined) {
@@ -69,7 +98,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     try {
       await runAgent({
         pinPath,
-        services: resolve(flags.services),
+        source,
         knobs,
         knobSources,
         ...(flags['app-socket'] === undefined ? {} : { appSocket: resolve(flags['app-socket']) }),
@@ -81,6 +110,20 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       if (loadedHere && error instanceof InputError) unload({ pinPath, force: true });
       throw error;
     }
+  }
+
+  private source(): RouteSource {
+    const { services, kubeconfig, context, selector, namespaces } = this.flags;
+    if (services !== undefined) {
+      readServices(services);
+      return { kind: 'file', path: resolve(services) };
+    }
+    return {
+      kind: 'cluster',
+      access: { kubeconfig, context },
+      selection: selectionOf(selector, namespaces),
+      nodeName: this.flags['node-name'] ?? hostname(),
+    };
   }
 
   private latency(): { latency?: 'first-byte' | 'connect' } {

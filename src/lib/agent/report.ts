@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { errnoOf } from '../errors.js';
 import type { Reason } from '../field/reasons.js';
 import type { NodeField, RouteField } from '../field/types.js';
+import type { ClusterStatus } from '../kubernetes/status.js';
 import { listenAtPath, type UnixListener } from '../sensors/unix-listener.js';
 import type { Tick } from './agent.js';
 
@@ -97,16 +98,29 @@ export class Reporter {
   }
 }
 
-/** Answers GET /field and GET /field?route=NAME until it is closed. */
-export async function serveReports(path: string, reporter: Reporter): Promise<UnixListener> {
+/** What can be asked for: null when there is nothing to say of it. */
+interface Asked {
+  readonly field: (route?: string) => Report | undefined;
+  /** Of an agent whose routes come from a cluster. */
+  readonly cluster?: (() => ClusterStatus) | undefined;
+}
+
+/** Answers GET /field, GET /field?route=NAME and GET /cluster until it is closed. */
+export async function serveReports(path: string, asked: Asked): Promise<UnixListener> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const server = createServer((asked, answer) => {
-    const url = new URL(asked.url ?? '/', 'http://agent');
-    if (asked.method !== 'GET' || url.pathname !== '/field') {
+  const server = createServer(({ method, url: given = '/' }, answer) => {
+    const url = new URL(given, 'http://agent');
+    const view =
+      url.pathname === '/field'
+        ? () => asked.field(url.searchParams.get('route') ?? undefined)
+        : url.pathname === '/cluster'
+          ? asked.cluster
+          : undefined;
+    if (method !== 'GET' || view === undefined) {
       answer.writeHead(404).end();
       return;
     }
-    const report = reporter.report(performance.now(), url.searchParams.get('route') ?? undefined);
+    const report = view();
     if (report === undefined) {
       answer.writeHead(503).end();
       return;
@@ -123,8 +137,17 @@ export async function serveReports(path: string, reporter: Reporter): Promise<Un
 /** The report of the agent on `pinPath`; null when no agent answers there. */
 export function askAgent(pinPath: string, route?: string): Promise<Report | null> {
   const query = route === undefined ? '' : `?route=${encodeURIComponent(route)}`;
+  return ask(pinPath, `/field${query}`) as Promise<Report | null>;
+}
+
+/** How the agent on `pinPath` is with its cluster; null without an agent, or without a cluster. */
+export function askCluster(pinPath: string): Promise<ClusterStatus | null> {
+  return ask(pinPath, '/cluster') as Promise<ClusterStatus | null>;
+}
+
+function ask(pinPath: string, path: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: reportSocket(pinPath), path: `/field${query}` });
+    const asked = request({ socketPath: reportSocket(pinPath), path });
     asked.setTimeout(patienceMs, () => asked.destroy());
     asked.on('error', (error) => {
       const code = errnoOf(error);
@@ -142,7 +165,7 @@ export function askAgent(pinPath: string, route?: string): Promise<Report | null
         resolve(null);
       });
       answer.on('end', () => {
-        resolve(answer.statusCode === 200 ? (JSON.parse(text) as Report) : null);
+        resolve(answer.statusCode === 200 ? (JSON.parse(text) as unknown) : null);
       });
     });
     asked.end();

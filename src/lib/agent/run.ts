@@ -1,5 +1,5 @@
 // The agent as a process: the lock of its pin path, its senses, its clock, the
-// watch of its services file, knobs that reload, and a clean end on a signal.
+// source of its routes, knobs that reload, and a clean end on a signal.
 import { hostname } from 'node:os';
 
 import type { Knobs } from '../config/knobs.js';
@@ -8,13 +8,12 @@ import type { KnobSources } from '../config/load.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
-import { InputError } from '../errors.js';
-import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
 import type { AgentLog } from './log.js';
 import { Reporter, reportSocket, serveReports } from './report.js';
 import { Sensorium } from './sensorium.js';
+import { follow, type RouteSource } from './sources.js';
 import { describeReason } from './words.js';
 
 /** A safeguard, not a signal: rare enough to cost nothing. */
@@ -22,7 +21,7 @@ const reconcileEveryMs = 60_000;
 
 export interface RunOptions {
   readonly pinPath: string;
-  readonly services: string;
+  readonly source: RouteSource;
   readonly knobs: Knobs;
   /** Where the knobs came from, to be read again on SIGHUP. */
   readonly knobSources: KnobSources;
@@ -95,8 +94,13 @@ export async function runAgent(options: RunOptions): Promise<void> {
     if (options.appSocket !== undefined) {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }
+    const followed = await follow(options.source, { agent, senses, plane, knobs, pinPath, log });
+    undo.push(() => followed.close());
     const reporter = new Reporter();
-    const reports = await serveReports(reportSocket(pinPath), reporter);
+    const reports = await serveReports(reportSocket(pinPath), {
+      field: (route) => reporter.report(performance.now(), route),
+      cluster: followed.cluster,
+    });
     undo.push(() => reports.close());
 
     const reloading = new KnobsReload(options.knobSources, knobs);
@@ -112,34 +116,12 @@ export async function runAgent(options: RunOptions): Promise<void> {
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
-    const serve = (routes: Parameters<Agent['serve']>[0]) => {
-      agent.serve(routes);
-      senses.watch(routes);
-    };
-    const watch = new ServicesWatch(options.services, {
-      changed(routes) {
-        try {
-          serve(routes);
-          log.info(`${options.services} changed: ${routes.length} routes are served`);
-        } catch (error) {
-          if (!(error instanceof InputError)) throw error;
-          log.warn(`${error.message} The last good services stay in force.`);
-        }
-      },
-      broken(problem) {
-        log.warn(`${problem.message}\nThe last good services stay in force.`);
-      },
-    });
-    undo.push(() => {
-      watch.close();
-    });
-    serve(watch.routes);
-    log.info(`${watch.routes.length} routes are served from ${options.services}`);
-
     const reconciler = new Reconciler(plane, socketsObjectPath);
     let nextReconcile = performance.now() + reconcileEveryMs;
     await clock.run(signal, (lagMs) => {
+      followed.before();
       const tick = agent.tick(lagMs);
+      followed.after(tick);
       reporter.see(tick, performance.now(), knobs);
       const words = describe(tick);
       if (words !== undefined) log.info(words);
