@@ -206,7 +206,7 @@ export class ApiClient {
           if (rest.length > mostLineBytes) throw new Error('a line of the watch has no end');
         } catch (error) {
           done(() => {
-            reject(error as Error);
+            reject(error);
           });
         }
       });
@@ -274,7 +274,7 @@ export class ApiClient {
     const options = await this.options();
     const { address, port } = this.endpoints[this.current] ?? this.endpoints[0] ?? nowhere;
     const body = asked.body === undefined ? undefined : JSON.stringify(asked.body);
-    const headers = { ...options.headers, host: this.server.host };
+    const headers = Object.assign({ host: this.server.host }, options.headers);
     if (body !== undefined) Object.assign(headers, { 'content-type': 'application/json' });
     const prefix = this.server.pathname.replace(/\/$/, '');
     this.requests++;

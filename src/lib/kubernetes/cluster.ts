@@ -15,7 +15,7 @@ import { resourcesOf, type Selection } from './selection.js';
 import { serviceRoutes, type Skipped } from './service-routes.js';
 import type { ClusterStatus, ServiceProgress } from './status.js';
 import { ClusterStore, type Change } from './store.js';
-import { Backoff, defaultTiming, pause, type Timing } from './timing.js';
+import { Backoff, defaultTiming, isAborted, pause, type Timing } from './timing.js';
 import { Watch } from './watch.js';
 import {
   askApiEndpoints,
@@ -307,7 +307,7 @@ export class ClusterRoutes {
         backoff.reset();
         told = false;
       } catch (error) {
-        if (signal.aborted) return;
+        if (isAborted(signal)) return;
         pauseMs = backoff.nextMs();
         if (!told) {
           log.warn(

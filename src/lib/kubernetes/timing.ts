@@ -62,3 +62,8 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) done();
   });
 }
+
+/** A signal changes while a loop waits, which a type checker cannot see. */
+export function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}

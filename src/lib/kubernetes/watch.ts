@@ -4,7 +4,7 @@ import type { AgentLog } from '../agent/log.js';
 import { ApiError, type ApiClient } from './client.js';
 import type { Identity } from './objects.js';
 import type { Sink } from './store.js';
-import { Backoff, between, pause, type Timing } from './timing.js';
+import { Backoff, between, isAborted, pause, type Timing } from './timing.js';
 
 /** One collection of the API server. */
 export interface Resource<T extends Identity> {
@@ -103,7 +103,7 @@ export class Watch<T extends Identity> {
         version ??= await this.list(signal);
         version = await this.watch(version, signal);
       } catch (error) {
-        if (signal.aborted) break;
+        if (isAborted(signal)) break;
         const expired = error instanceof Expired;
         if (expired) version = undefined;
         await this.wait(error, signal);
