@@ -25,6 +25,10 @@ export interface ExplainedRoute extends RouteField {
 export interface Report {
   readonly schemaVersion: 1;
   readonly pid: number;
+  /** Of the nity that the agent was started from. */
+  readonly version: string;
+  /** Inputs whose newest version was refused, so that the last good one stays in force. */
+  readonly rejected: readonly Rejected[];
   readonly sequence: number;
   /** Since the tick that this tells of. */
   readonly agoMs: number;
@@ -35,6 +39,14 @@ export interface Report {
   /** Knobs in force, by name. */
   readonly knobs: Readonly<Record<string, number>>;
 }
+
+export interface Rejected {
+  readonly input: AgentInput;
+  readonly why: string;
+}
+
+/** What the agent reads again while it runs. */
+export type AgentInput = 'services' | 'knobs';
 
 const keptReasons = 16;
 const mostBytes = 64 << 20;
@@ -54,6 +66,15 @@ export class Reporter {
   >();
   private tick: Tick | undefined;
   private tickMs = 0;
+  private readonly rejected = new Map<AgentInput, string>();
+
+  constructor(private readonly version: string) {}
+
+  /** Null: the newest version of the input is in force. */
+  input(input: AgentInput, rejected: string | null): void {
+    if (rejected === null) this.rejected.delete(input);
+    else this.rejected.set(input, rejected);
+  }
 
   see(tick: Tick, nowMs: number, knobs: Readonly<Record<string, number>>): void {
     this.tick = tick;
@@ -87,6 +108,8 @@ export class Reporter {
     return {
       schemaVersion: 1,
       pid: process.pid,
+      version: this.version,
+      rejected: [...this.rejected].map(([input, why]) => ({ input, why })),
       sequence: tick.sequence,
       agoMs: nowMs - this.tickMs,
       tookMs: tick.tookMs,

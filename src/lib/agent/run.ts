@@ -5,15 +5,20 @@ import { hostname } from 'node:os';
 import type { Knobs } from '../config/knobs.js';
 import { describeReload, KnobsReload } from '../config/knobs-watch.js';
 import type { KnobSources } from '../config/load.js';
+import type { Audit, AuditOptions } from '../audit/metrics.js';
+import type { MetricsAddress } from '../audit/metrics-address.js';
+import type { MetricsServer } from '../audit/server.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
+import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
 import type { AgentLog } from './log.js';
-import { Reporter, reportSocket, serveReports } from './report.js';
+import { Reporter, reportSocket, serveReports, type AgentInput } from './report.js';
 import { Sensorium } from './sensorium.js';
 import { follow, type RouteSource } from './sources.js';
+import { UnsafeWatch } from './unsafe.js';
 import { describeReason } from './words.js';
 
 /** A safeguard, not a signal: rare enough to cost nothing. */
@@ -27,6 +32,12 @@ export interface RunOptions {
   readonly knobSources: KnobSources;
   /** A unix socket on which applications say how backends do. */
   readonly appSocket?: string;
+  /** Where ticks are recorded: by default in memory, the last minutes. */
+  readonly record?: RecordOptions;
+  /** Where Prometheus may ask; without it nothing is served. */
+  readonly metrics?: MetricsAddress;
+  /** Of this nity. */
+  readonly version: string;
   readonly log: AgentLog;
   /** Ends the run cleanly when it is aborted. */
   readonly signal: AbortSignal;
@@ -55,6 +66,20 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
   }
 }
 
+/** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
+async function audited(
+  address: MetricsAddress,
+  of: AuditOptions,
+  staleAfterMs: () => number,
+): Promise<{ readonly audit: Audit; readonly server: MetricsServer }> {
+  const [{ Audit }, { serveMetrics }] = await Promise.all([
+    import('../audit/metrics.js'),
+    import('../audit/server.js'),
+  ]);
+  const audit = new Audit(of);
+  return { audit, server: await serveMetrics(address, audit, staleAfterMs) };
+}
+
 /** Calls `reload` on SIGHUP; Node calls it between ticks, never within one. */
 function onHangup(reload: () => void): () => void {
   process.on('SIGHUP', reload);
@@ -72,6 +97,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
   undo.push(() => {
     plane.close();
   });
+  let recorder: FlightRecorder | undefined;
   try {
     const own = lockAsAgent(pinPath);
     undo.push(() => {
@@ -79,6 +105,8 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     const phase = nodeNumber(hostname());
     const clock = new TickClock(knobs.tickMs, phase);
+    recorder = new FlightRecorder({ record: options.record ?? { kind: 'ring' }, log, phase });
+    undo.push(() => recorder?.close(), recorder.attach());
     const senses = new Sensorium(log);
     undo.push(() => senses.close());
     senses.wakeOnStall(() => {
@@ -94,14 +122,40 @@ export async function runAgent(options: RunOptions): Promise<void> {
     if (options.appSocket !== undefined) {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }
-    const followed = await follow(options.source, { agent, senses, plane, knobs, pinPath, log });
+    const reporter = new Reporter(options.version);
+    let audit: Audit | undefined;
+    /** Null: the newest version of the input is in force. */
+    const told = (input: AgentInput, rejected: string | null) => {
+      audit?.input(input, rejected === null);
+      reporter.input(input, rejected);
+    };
+    const followed = await follow(options.source, {
+      agent,
+      senses,
+      plane,
+      knobs,
+      pinPath,
+      log,
+      told,
+    });
     undo.push(() => followed.close());
-    const reporter = new Reporter();
     const reports = await serveReports(reportSocket(pinPath), {
       field: (route) => reporter.report(performance.now(), route),
       cluster: followed.cluster,
     });
     undo.push(() => reports.close());
+
+    if (options.metrics !== undefined) {
+      const served = await audited(
+        options.metrics,
+        { plane, version: options.version, addresses: () => agent.addressCount() },
+        () => knobs.tau1Ms,
+      );
+      undo.push(() => served.server.close());
+      ({ audit } = served);
+      const { host, port } = served.server.address;
+      log.info(`metrics are served at http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+    }
 
     const reloading = new KnobsReload(options.knobSources, knobs);
     undo.push(
@@ -113,24 +167,33 @@ export async function runAgent(options: RunOptions): Promise<void> {
           clock.retime(knobs.tickMs);
           senses.retune(knobs);
         }
+        told('knobs', outcome.kind === 'broken' ? outcome.problem.message : null);
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
     const reconciler = new Reconciler(plane, socketsObjectPath);
+    const unsafe = new UnsafeWatch();
     let nextReconcile = performance.now() + reconcileEveryMs;
     await clock.run(signal, (lagMs) => {
       followed.before();
       const tick = agent.tick(lagMs);
       followed.after(tick);
       reporter.see(tick, performance.now(), knobs);
+      recorder?.see(tick);
+      audit?.see(tick, performance.now());
       const words = describe(tick);
       if (words !== undefined) log.info(words);
+      const alarm = unsafe.see(tick, performance.now());
+      if (alarm !== undefined) log.warn(alarm);
       if (performance.now() < nextReconcile) return;
       nextReconcile = performance.now() + reconcileEveryMs;
       reconcile(reconciler, agent, log);
     });
     agent.stop();
     log.info('stopped; the dataplane stays and holds the field');
+  } catch (error) {
+    recorder?.crashed();
+    throw error;
   } finally {
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   }

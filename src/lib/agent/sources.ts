@@ -12,7 +12,7 @@ import type { RouteSet } from '../routes/route-set.js';
 import { ServicesWatch } from '../routes/services-watch.js';
 import type { Agent, Tick } from './agent.js';
 import type { AgentLog } from './log.js';
-import { reportSocket } from './report.js';
+import { reportSocket, type AgentInput } from './report.js';
 import type { Sensorium } from './sensorium.js';
 
 export type RouteSource =
@@ -39,6 +39,8 @@ export interface Follower {
   readonly knobs: Knobs;
   readonly pinPath: string;
   readonly log: AgentLog;
+  /** Null: the newest version of the input is in force. */
+  readonly told: (input: AgentInput, rejected: string | null) => void;
 }
 
 export function follow(source: RouteSource, follower: Follower): Promise<Followed> {
@@ -47,7 +49,7 @@ export function follow(source: RouteSource, follower: Follower): Promise<Followe
     : followCluster(source, follower);
 }
 
-function followFile(path: string, { agent, senses, log }: Follower): Followed {
+function followFile(path: string, { agent, senses, log, told }: Follower): Followed {
   const serve = (routes: RouteSet) => {
     agent.serve(routes);
     senses.watch(routes);
@@ -56,13 +58,16 @@ function followFile(path: string, { agent, senses, log }: Follower): Followed {
     changed(routes) {
       try {
         serve(routes);
+        told('services', null);
         log.info(`${path} changed: ${routes.length} routes are served`);
       } catch (error) {
         if (!(error instanceof InputError)) throw error;
+        told('services', error.message);
         log.warn(`${error.message} The last good services stay in force.`);
       }
     },
     broken(problem) {
+      told('services', problem.message);
       log.warn(`${problem.message}\nThe last good services stay in force.`);
     },
   });
