@@ -8,6 +8,7 @@ import { Readable } from 'node:stream';
 import { errnoOf } from '../errors.js';
 import type { Reason } from '../field/reasons.js';
 import type { NodeField, RouteField } from '../field/types.js';
+import type { ClusterStatus } from '../kubernetes/status.js';
 import type { KeptTicks } from '../recorder/flight.js';
 import { listenAtPath, type UnixListener } from '../sensors/unix-listener.js';
 import type { Tick } from './agent.js';
@@ -122,17 +123,21 @@ export class Reporter {
   }
 }
 
-/** Answers GET /field, GET /field?route=NAME and GET /trace until it is closed. */
-export async function serveReports(
-  path: string,
-  reporter: Reporter,
-  keptTicks: () => Promise<KeptTicks | undefined>,
-): Promise<UnixListener> {
+/** What can be asked for. */
+interface Asked {
+  readonly field: (route?: string) => Report | undefined;
+  /** Of an agent whose routes come from a cluster. */
+  readonly cluster?: (() => ClusterStatus) | undefined;
+  readonly keptTicks: () => Promise<KeptTicks | undefined>;
+}
+
+/** Answers GET /field, GET /field?route=NAME, GET /cluster and GET /trace until it is closed. */
+export async function serveReports(path: string, asked: Asked): Promise<UnixListener> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const server = createServer((asked, answer) => {
-    const url = new URL(asked.url ?? '/', 'http://agent');
-    if (asked.method === 'GET' && url.pathname === '/trace') {
-      void keptTicks().then(
+  const server = createServer(({ method, url: given = '/' }, answer) => {
+    const url = new URL(given, 'http://agent');
+    if (method === 'GET' && url.pathname === '/trace') {
+      void asked.keptTicks().then(
         (kept) => {
           answerTicks(answer, kept);
         },
@@ -140,11 +145,17 @@ export async function serveReports(
       );
       return;
     }
-    if (asked.method !== 'GET' || url.pathname !== '/field') {
+    const view =
+      url.pathname === '/field'
+        ? () => asked.field(url.searchParams.get('route') ?? undefined)
+        : url.pathname === '/cluster'
+          ? asked.cluster
+          : undefined;
+    if (method !== 'GET' || view === undefined) {
       answer.writeHead(404).end();
       return;
     }
-    const report = reporter.report(performance.now(), url.searchParams.get('route') ?? undefined);
+    const report = view();
     if (report === undefined) {
       answer.writeHead(503).end();
       return;
@@ -224,4 +235,10 @@ export async function askTicks(pinPath: string): Promise<KeptTicks | null> {
   if (type !== 'application/json') return { kind: 'bytes', parts: [body] };
   const { directory } = JSON.parse(body.toString()) as { directory: string };
   return { kind: 'directory', directory };
+}
+
+/** How the agent on `pinPath` is with its cluster; null without an agent, or without a cluster. */
+export async function askCluster(pinPath: string): Promise<ClusterStatus | null> {
+  const answered = await ask(pinPath, '/cluster');
+  return answered === null ? null : (JSON.parse(answered.body.toString()) as ClusterStatus);
 }

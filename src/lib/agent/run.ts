@@ -1,5 +1,5 @@
 // The agent as a process: the lock of its pin path, its senses, its clock, the
-// watch of its services file, knobs that reload, and a clean end on a signal.
+// source of its routes, knobs that reload, and a clean end on a signal.
 import { hostname } from 'node:os';
 
 import type { Knobs } from '../config/knobs.js';
@@ -11,9 +11,7 @@ import type { HttpServer } from '../audit/http.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
-import { InputError } from '../errors.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
-import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
 import { Health } from './health.js';
@@ -21,6 +19,7 @@ import { serveHealth } from './health-server.js';
 import type { AgentLog } from './log.js';
 import { Reporter, reportSocket, serveReports, type AgentInput } from './report.js';
 import { Sensorium } from './sensorium.js';
+import { follow, type RouteSource } from './sources.js';
 import { UnsafeWatch } from './unsafe.js';
 import { describeReason } from './words.js';
 
@@ -29,7 +28,7 @@ const reconcileEveryMs = 60_000;
 
 export interface RunOptions {
   readonly pinPath: string;
-  readonly services: string;
+  readonly source: RouteSource;
   readonly knobs: Knobs;
   /** Where the knobs came from, to be read again on SIGHUP. */
   readonly knobSources: KnobSources;
@@ -133,10 +132,29 @@ export async function runAgent(options: RunOptions): Promise<void> {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }
     const reporter = new Reporter(options.version);
-    const reports = await serveReports(reportSocket(pinPath), reporter, () => flight.kept());
+    let audit: Audit | undefined;
+    /** Null: the newest version of the input is in force. */
+    const told = (input: AgentInput, rejected: string | null) => {
+      audit?.input(input, rejected === null);
+      reporter.input(input, rejected);
+    };
+    const followed = await follow(options.source, {
+      agent,
+      senses,
+      plane,
+      knobs,
+      pinPath,
+      log,
+      told,
+    });
+    undo.push(() => followed.close());
+    const reports = await serveReports(reportSocket(pinPath), {
+      field: (route) => reporter.report(performance.now(), route),
+      cluster: followed.cluster,
+      keptTicks: () => flight.kept(),
+    });
     undo.push(() => reports.close());
 
-    let audit: Audit | undefined;
     if (options.metrics !== undefined) {
       const served = await audited(
         options.metrics,
@@ -155,11 +173,6 @@ export async function runAgent(options: RunOptions): Promise<void> {
       log.info(`health is served at ${describeAddress(server.address)}`);
     }
 
-    /** Null: the newest version of the input is in force. */
-    const told = (input: AgentInput, rejected: string | null) => {
-      audit?.input(input, rejected === null);
-      reporter.input(input, rejected);
-    };
     const reloading = new KnobsReload(options.knobSources, knobs);
     undo.push(
       onHangup(() => {
@@ -174,38 +187,13 @@ export async function runAgent(options: RunOptions): Promise<void> {
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
-    const serve = (routes: Parameters<Agent['serve']>[0]) => {
-      agent.serve(routes);
-      senses.watch(routes);
-    };
-    const watch = new ServicesWatch(options.services, {
-      changed(routes) {
-        try {
-          serve(routes);
-          told('services', null);
-          log.info(`${options.services} changed: ${routes.length} routes are served`);
-        } catch (error) {
-          if (!(error instanceof InputError)) throw error;
-          told('services', error.message);
-          log.warn(`${error.message} The last good services stay in force.`);
-        }
-      },
-      broken(problem) {
-        told('services', problem.message);
-        log.warn(`${problem.message}\nThe last good services stay in force.`);
-      },
-    });
-    undo.push(() => {
-      watch.close();
-    });
-    serve(watch.routes);
-    log.info(`${watch.routes.length} routes are served from ${options.services}`);
-
     const reconciler = new Reconciler(plane, socketsObjectPath);
     const unsafe = new UnsafeWatch();
     let nextReconcile = performance.now() + reconcileEveryMs;
     await clock.run(signal, (lagMs) => {
+      followed.before();
       const tick = agent.tick(lagMs);
+      followed.after(tick);
       reporter.see(tick, performance.now(), knobs);
       recorder?.see(tick);
       audit?.see(tick, performance.now());
