@@ -101,7 +101,8 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     if (loadedHere || flags.upgrade || flags.latency !== undefined) {
       const cgroup = flags.cgroup ?? cgroupRoot();
       const report = load({ pinPath, cgroup, knobs, ...this.latency() });
-      log.info(`${report.action} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
+      const did = report.action === 'unchanged' ? 'kept' : report.action;
+      log.info(`${did} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
     }
     const stop = new AbortController();
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
