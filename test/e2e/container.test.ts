@@ -288,6 +288,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   });
 
   it('carries every connect through an upgrade to another build of the programs', async () => {
+    const next = otherBuild(directory);
     const before = await serving();
     const tagBefore = tagOf(pinPath);
     const client = dial();
@@ -298,7 +299,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     const after = await serving({
       files: {
         '/etc/nity/services.yaml': join(directory, 'services.yaml'),
-        '/opt/nity/bpf/build/nity.bpf.o': otherBuild(directory),
+        '/opt/nity/bpf/build/nity.bpf.o': next,
       },
     });
     const servingAt = (await client.ask()).connects;
