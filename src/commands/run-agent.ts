@@ -134,7 +134,8 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       const cgroup = flags.cgroup ?? cgroupRoot();
       const before = seeAttached(pinPath);
       const report = load({ pinPath, cgroup, knobs, ...this.latency() });
-      log.info(`${report.action} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
+      const did = report.action === 'unchanged' ? 'kept' : report.action;
+      log.info(`${did} the dataplane: schema ${report.schema}, attached to ${cgroup}`);
       if (report.action !== 'unchanged') this.writeDown(log, 'run-agent: load', before, report);
     }
     const stop = new AbortController();

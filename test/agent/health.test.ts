@@ -93,7 +93,7 @@ describe('readiness', () => {
     expect(ok).toBe(false);
     expect(why).toEqual(['memory is exhausted in 19999 ms']);
     expect(numbers).toMatchObject({
-      exhaustedResource: 'memory',
+      scarcestResource: 'memory',
       ttfMs: 19_999,
       ttfHardMs: 20_000,
     });

@@ -288,6 +288,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   });
 
   it('carries every connect through an upgrade to another build of the programs', async () => {
+    const next = otherBuild(directory);
     const before = await serving();
     const tagBefore = tagOf(pinPath);
     const client = dial();
@@ -298,7 +299,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     const after = await serving({
       files: {
         '/etc/nity/services.yaml': join(directory, 'services.yaml'),
-        '/opt/nity/bpf/build/nity.bpf.o': otherBuild(directory),
+        '/opt/nity/bpf/build/nity.bpf.o': next,
       },
     });
     const servingAt = (await client.ask()).connects;
@@ -350,6 +351,27 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     );
     expect([...stages.keys()]).toEqual(['normal', 'hold', 'fallback']);
     expect(Object.keys(counts).sort()).toEqual(['blue', 'red']);
+  });
+
+  it('leaves the node as it was when the overlay that removes it is applied', async () => {
+    const before = await serving();
+    await before.stop();
+    expect(existsSync(pinPath)).toBe(true);
+
+    const [unloading] = readPod('overlays/remove').containers;
+    const one = run(image, unloading, { env: environment });
+    running.push(one);
+    await expect.poll(() => one.log(), { timeout: 20_000 }).toContain(`Unloaded ${pinPath}`);
+
+    expect(existsSync(pinPath)).toBe(false);
+    // It only waits now, so that the kubelet does not start it over and over.
+    await sleep(500);
+    expect(one.child.exitCode).toBeNull();
+    // A pod that is started again finds nothing to unload, and that is no error.
+    const again = run(image, unloading, { env: environment });
+    running.push(again);
+    await sleep(2_000);
+    expect(again.child.exitCode).toBeNull();
   });
 });
 

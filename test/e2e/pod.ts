@@ -7,11 +7,11 @@ import { accessSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { parse } from 'yaml';
 import { z } from 'zod';
 
+import { build, root } from '../deploy/kustomize.js';
+
 const checkout = join(import.meta.dirname, '../..');
-const baseManifest = join(checkout, 'deploy/kustomize/base/daemonset.yaml');
 /** Of the Debian package golang-github-containers-common; runtimes have the like built in. */
 const seccompFile = '/usr/share/containers/seccomp.json';
 
@@ -60,11 +60,11 @@ const imageSchema = z.object({
   environment: z.record(z.string(), z.string()),
 });
 
-export function readPod(manifest = baseManifest): z.infer<typeof podSchema> {
-  const { spec } = parse(readFileSync(manifest, 'utf8')) as {
-    spec: { template: { spec: unknown } };
-  };
-  return podSchema.parse(spec.template.spec);
+/** The pod of the DaemonSet as an overlay, or the base, has it. */
+export function readPod(directory = 'base'): z.infer<typeof podSchema> {
+  const daemonSet = build(join(root, directory)).find(({ kind }) => kind === 'DaemonSet');
+  const { template } = daemonSet?.['spec'] as { template: { spec: unknown } };
+  return podSchema.parse(template.spec);
 }
 
 /** Why containers cannot be run here, or undefined. CI counts a skip as a failure. */

@@ -97,7 +97,7 @@ export class Health {
       tickAgeMs: last === undefined ? null : Math.round(nowMs - last.atMs),
       readyTickAgeMsMax: knobs.tau1Ms,
       liveTickAgeMsMax: knobs.tau2Ms,
-      exhaustedResource: node?.exhaustion?.resource ?? null,
+      scarcestResource: node?.exhaustion?.resource ?? null,
       ttfMs: node?.exhaustion?.ttfMs ?? null,
       ttfHardMs: knobs.ttfHardMs,
       ttfSafeMs: knobs.ttfSafeMs,
