@@ -52,7 +52,9 @@ describe('nity alone', () => {
       ];
       const { code, stderr } = await runProgram('setpriv', asNobody);
       expect(code).toBe(3);
-      expect(stderr).toMatch(/^Error: .+ uid 65534\.\n→ Run it with sudo, .+\n$/);
+      expect(stderr).toMatch(
+        /^Error: .+ to uid 65534, which lacks CAP_BPF.*\.\n→ Run it with sudo, .+\n$/,
+      );
     },
   );
 });
