@@ -206,7 +206,7 @@ export class ApiClient {
           if (rest.length > mostLineBytes) throw new Error('a line of the watch has no end');
         } catch (error) {
           done(() => {
-            reject(error as Error);
+            reject(error instanceof Error ? error : new Error(String(error)));
           });
         }
       });
