@@ -16,6 +16,11 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+export interface RunningAgent {
+  readonly child: ChildProcess;
+  readonly log: () => string;
+}
+
 const cli = join(import.meta.dirname, '../../bin/run.js');
 let desks = 0;
 
@@ -78,16 +83,21 @@ export class Desk {
   }
 
   /** A running agent that serves; its log grows in `log()`. */
-  async agent(...args: readonly string[]): Promise<{ child: ChildProcess; log: () => string }> {
-    const child = spawn(
-      process.execPath,
-      [cli, 'run-agent', '--services', this.services, '--cgroup', this.cgroup, ...args],
-      { env: this.environment, stdio: ['ignore', 'ignore', 'pipe'] },
-    );
+  async agent(...args: readonly string[]): Promise<RunningAgent> {
+    const agent = this.startAgent('--services', this.services, ...args);
+    await until(() => /epoch \d+: |routes are served[^]*epoch/.test(agent.log()));
+    return agent;
+  }
+
+  /** One whose routes come from where `args` say; it may not serve for long. */
+  startAgent(...args: readonly string[]): RunningAgent {
+    const child = spawn(process.execPath, [cli, 'run-agent', '--cgroup', this.cgroup, ...args], {
+      env: this.environment,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     this.agents.push(child);
     let log = '';
     child.stderr.on('data', (bytes: Buffer) => (log += bytes.toString()));
-    await until(() => /epoch \d+: |routes are served[^]*epoch/.test(log));
     return { child, log: () => log };
   }
 

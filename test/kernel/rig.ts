@@ -314,7 +314,7 @@ export async function until(met: () => boolean): Promise<void> {
 }
 
 /** The cgroup v2 directory that this process is in. */
-function ownCgroup(): string {
+export function ownCgroup(): string {
   const line = readFileSync('/proc/self/cgroup', 'utf8')
     .split('\n')
     .find((entry) => entry.startsWith('0::'));

@@ -1,11 +1,13 @@
 import { Flags } from '@oclif/core';
 
+import { askCluster } from '../../lib/agent/report.js';
 import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
 import { showDuration } from '../../lib/cli/duration.js';
 import { selectRoutes } from '../../lib/dataplane/override.js';
 import type { Plane } from '../../lib/dataplane/plane.js';
 import type { Snapshot } from '../../lib/dataplane/snapshot.js';
+import { serviceOf } from '../../lib/routes/route-set.js';
 
 interface Row {
   readonly route: string;
@@ -20,10 +22,22 @@ interface Row {
   readonly refused: bigint;
   readonly gear: string;
   readonly affinitySeconds: number;
+  /** Of its Service in the cluster; null without an agent that follows one. */
+  readonly cluster: {
+    readonly synced: boolean;
+    /** Age of its oldest change that is not in the kernel yet; null without one. */
+    readonly pendingMs: number | null;
+    /** How long its last change took, from its cause in the cluster; null if unknown. */
+    readonly programmingMs: number | null;
+  } | null;
 }
 
 interface Routes extends Answer {
   readonly routes: readonly Row[];
+}
+
+function lasted(ms: number | null | undefined): string | null {
+  return ms === null || ms === undefined ? null : showDuration(ms);
 }
 
 export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, Routes> {
@@ -37,8 +51,9 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
     route: Flags.string({ summary: 'only this route, by name or address' }),
   };
 
-  protected view(snapshot: Snapshot, plane: Plane): Routes {
+  protected async view(snapshot: Snapshot, plane: Plane): Promise<Routes> {
     const nowNs = plane.nowNs();
+    const status = await askCluster(this.flags['pin-path']);
     const routes = selectRoutes(snapshot.routes(), this.flags.route).flatMap((view): Row[] => {
       const { override } = view;
       const row = {
@@ -57,6 +72,15 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
         refused: view.refused,
         gear: view.gear,
         affinitySeconds: view.affinitySeconds,
+        cluster:
+          status === null
+            ? null
+            : {
+                synced: status.synced,
+                pendingMs: null,
+                programmingMs: null,
+                ...status.progress[serviceOf(view.name)],
+              },
       };
       // A route group without an address cannot be dialled, but it is there.
       if (view.addresses.length === 0) return [{ ...row, vip: null, port: null, protocol: null }];
@@ -82,6 +106,23 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
       { head: 'REFUSED', align: 'right', cell: ({ refused }) => refused },
       { head: 'GEAR', wide: true, cell: ({ gear }) => gear },
       { head: 'AFFINITY', wide: true, cell: ({ affinitySeconds }) => affinitySeconds || null },
+      {
+        head: 'CLUSTER',
+        wide: true,
+        cell: ({ cluster }) => (cluster === null ? null : cluster.synced ? 'synced' : 'not synced'),
+      },
+      {
+        head: 'PENDING',
+        align: 'right',
+        wide: true,
+        cell: ({ cluster }) => lasted(cluster?.pendingMs),
+      },
+      {
+        head: 'PROGRAMMED IN',
+        align: 'right',
+        wide: true,
+        cell: ({ cluster }) => lasted(cluster?.programmingMs),
+      },
     ]);
   }
 }

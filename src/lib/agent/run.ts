@@ -158,7 +158,12 @@ export async function runAgent(options: RunOptions): Promise<void> {
     if (options.metrics !== undefined) {
       const served = await audited(
         options.metrics,
-        { plane, version: options.version, addresses: () => agent.addressCount() },
+        {
+          plane,
+          version: options.version,
+          addresses: () => agent.addressCount(),
+          cluster: followed.cluster,
+        },
         () => knobs.tau1Ms,
       );
       undo.push(() => served.server.close());
@@ -197,8 +202,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
       reporter.see(tick, performance.now(), knobs);
       recorder?.see(tick);
       audit?.see(tick, performance.now());
-      // A services file is read before the first tick.
-      health.see(tick, performance.now(), true);
+      health.see(tick, performance.now(), followed.routesKnown());
       const words = describe(tick);
       if (words !== undefined) log.info(words);
       const alarm = unsafe.see(tick, performance.now());

@@ -28,6 +28,8 @@ export interface Followed {
   /** Called before each tick, and after it. */
   before(): void;
   after(tick: Tick): void;
+  /** The source has said all its routes at least once, and they were handed over. */
+  routesKnown(): boolean;
   close(): void | Promise<void>;
   readonly cluster?: () => ClusterStatus;
 }
@@ -81,6 +83,8 @@ function followFile(path: string, { agent, senses, log, told }: Follower): Follo
   return {
     before: () => undefined,
     after: () => undefined,
+    // The file is read before the first tick.
+    routesKnown: () => true,
     close: () => {
       watch.close();
     },
@@ -125,6 +129,7 @@ async function followCluster(
       if (outcome.kind === 'projected' || outcome.kind === 'unchanged') cluster.programmed();
       cluster.see(field.routes);
     },
+    routesKnown: () => cluster.serving,
     close: () => cluster.close(),
     cluster: () => cluster.status(),
   };

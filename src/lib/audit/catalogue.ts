@@ -7,6 +7,9 @@ import { counterNames, type CounterName } from '../dataplane/counters.js';
 import { boundedTables } from '../dataplane/table-use.js';
 import type { Cause, Change } from '../field/reasons.js';
 import { exhaustibles, stallResources } from '../field/signals.js';
+import { latencyBoundsMs } from '../kubernetes/latencies.js';
+import type { SkipReason } from '../kubernetes/service-routes.js';
+import type { WatchState } from '../kubernetes/watch.js';
 import {
   admissionModes,
   regimes,
@@ -88,6 +91,23 @@ export const scaleHints = each<NonNullable<RouteField['scaleHint']>>({
 });
 export const failsafeModes = ['normal', 'hold', 'fallback'] as const;
 export const inputs = ['services', 'knobs'] as const;
+export const watchStates = each<WatchState>({
+  listing: true,
+  watching: true,
+  waiting: true,
+  stopped: true,
+});
+export const skipReasons = each<SkipReason>({
+  protocol: true,
+  family: true,
+  sourceRanges: true,
+  ipMode: true,
+  backends: true,
+  itself: true,
+  taken: true,
+  agentApi: true,
+  room: true,
+});
 export const sensors = [...stallResources.map((name) => `psi ${name}`), ...exhaustibles];
 
 export interface CountedAs {
@@ -111,6 +131,7 @@ function snake(name: string): string {
 export const namedRoutes = 20;
 
 const tickSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
+const changeSeconds = latencyBoundsMs.map((ms) => ms / 1000);
 /** The octaves of the kernel's histogram, from 65 µs to 8.6 s. */
 const firstByteSeconds = Array.from({ length: 18 }, (_, octave) => 2 ** (16 + octave) / 1e9);
 
@@ -271,6 +292,49 @@ export const catalogue = {
   tableCapacity: gauge('nity_table_capacity', 'Entries that such a table has.', {
     table: boundedTables,
   }),
+
+  // The cluster; absent without one.
+  clusterSynced: gauge(
+    'nity_cluster_synced',
+    '1 once every list was complete and what it said is in the kernel.',
+    {},
+  ),
+  clusterUnapplied: gauge(
+    'nity_cluster_unapplied_seconds',
+    'Age of the oldest change that was heard of and is not in the kernel; 0 without one.',
+    {},
+  ),
+  clusterWatches: gauge('nity_cluster_watches', 'Watches of the API server, by what they do.', {
+    state: watchStates,
+  }),
+  clusterServices: gauge('nity_cluster_services', 'Services that are selected.', {}),
+  clusterSkipped: gauge(
+    'nity_cluster_skipped',
+    'Ports and addresses of Services that are left for kube-proxy, by why.',
+    { reason: skipReasons },
+  ),
+  clusterRequests: counter(
+    'nity_cluster_requests_total',
+    'Requests that were sent to the API server.',
+    {},
+  ),
+  clusterEvents: counter(
+    'nity_cluster_events_total',
+    'Kubernetes Events, by what became of them.',
+    {
+      outcome: ['written', 'dropped'],
+    },
+  ),
+  clusterProgramming: histogram(
+    'nity_cluster_programming_seconds',
+    'From the change of an endpoint in the cluster to the kernel: Kubernetes’ own indicator.',
+    changeSeconds,
+  ),
+  clusterApplying: histogram(
+    'nity_cluster_applying_seconds',
+    'From hearing of a change to the kernel.',
+    changeSeconds,
+  ),
 } as const satisfies Readonly<Record<string, Metric>>;
 
 /** The most series that a metric can have at once. */

@@ -9,6 +9,7 @@ import { readCounters, type CounterName } from '../dataplane/counters.js';
 import { describeSchema, schemaWord, type Plane } from '../dataplane/plane.js';
 import { boundedTables, tableUse } from '../dataplane/table-use.js';
 import { exhaustibles, stallResources } from '../field/signals.js';
+import type { ClusterStatus } from '../kubernetes/status.js';
 import { admissionModes, regimes } from '../field/states.js';
 import {
   backendStates,
@@ -22,6 +23,7 @@ import {
   scaleHints,
   sensors,
 } from './catalogue.js';
+import { leaveOutCluster, readCluster } from './cluster-metrics.js';
 import { addProcessMetrics, makeMetrics, type Metrics } from './registry.js';
 import { Tallies } from './tallies.js';
 
@@ -33,6 +35,8 @@ export interface AuditOptions {
   readonly version: string;
   /** Service addresses that are served: to count them in the kernel's map takes milliseconds. */
   readonly addresses: () => number;
+  /** Of an agent whose routes come from a cluster. */
+  readonly cluster?: (() => ClusterStatus) | undefined;
   /** prom-client's metrics of the process too. */
   readonly ofProcess?: boolean;
 }
@@ -42,12 +46,15 @@ export class Audit {
   private readonly metrics: Metrics;
   private readonly plane: Plane;
   private readonly addresses: () => number;
+  private readonly cluster: (() => ClusterStatus) | undefined;
   private last: { readonly tick: Tick; readonly atMs: number } | undefined;
 
-  constructor({ plane, version, addresses, ofProcess = true }: AuditOptions) {
+  constructor({ plane, version, addresses, cluster, ofProcess = true }: AuditOptions) {
     this.plane = plane;
     this.addresses = addresses;
+    this.cluster = cluster;
     this.metrics = makeMetrics(this.registry);
+    if (cluster === undefined) leaveOutCluster(this.registry);
     if (ofProcess) addProcessMetrics(this.registry);
     const { metrics } = this;
     const schema = describeSchema(schemaWord);
@@ -95,7 +102,8 @@ export class Audit {
   /** The exposition text. */
   text(): Promise<string> {
     this.readKernel();
-    const { last } = this;
+    const { last, cluster } = this;
+    if (cluster !== undefined) readCluster(this.metrics, cluster());
     if (last !== undefined) {
       this.readNode(last.tick);
       this.readRoutes(last.tick);

@@ -37,6 +37,12 @@ class CountedHistogram {
     this.sum += value * count;
   }
 
+  /** Takes what was counted elsewhere, from the beginning: one number a bound, and those beyond. */
+  become(counts: readonly number[], sum: number): void {
+    for (const at of this.counts.keys()) this.counts[at] = counts[at] ?? 0;
+    this.sum = sum;
+  }
+
   /** What a registry asks of each of its metrics. */
   get() {
     const { name, help } = this;

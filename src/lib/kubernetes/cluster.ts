@@ -110,6 +110,11 @@ export class ClusterRoutes {
     return this.node !== undefined && this.store.services.synced && this.store.slices.synced;
   }
 
+  /** What the lists said was handed over; it stays so through any outage. */
+  get serving(): boolean {
+    return this.inForce !== undefined;
+  }
+
   /**
    * Hands the routes to `serve` if they changed. What does not fit for now, since indices
    * that were given back still rest, waits for the next call.
@@ -173,7 +178,7 @@ export class ClusterRoutes {
       schemaVersion: 1,
       server: this.client.url,
       node: this.options.nodeName,
-      synced: this.synced && this.inForce !== undefined,
+      synced: this.synced && this.serving,
       watches: this.watches.map((watch) => watch.status()),
       services: store.services.size,
       slices: store.slices.size,

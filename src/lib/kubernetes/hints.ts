@@ -1,6 +1,7 @@
 // Scale hints: that a Service could do with more replicas, because all that is left to its
 // law is to refuse. Pure; who is told, and how, is events.ts.
 import type { RouteField } from '../field/types.js';
+import { serviceOf } from '../routes/route-set.js';
 
 /** What a route suffers from, that more replicas would ease. */
 export type HintKind = 'monopoly' | 'hard' | 'soft' | 'systemic' | 'conductance';
@@ -60,7 +61,7 @@ export class ScaleHints {
       const known = this.standing.get(route.name);
       if (known?.kind === kind) continue;
       const hint = {
-        service: route.name.slice(0, route.name.lastIndexOf(':')),
+        service: serviceOf(route.name),
         route: route.name,
         kind,
         sinceMs: known?.sinceMs ?? nowMs,

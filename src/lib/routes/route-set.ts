@@ -64,3 +64,8 @@ export function endpointId({ address, port }: Endpoint): string {
 export function routeName(service: string, port: string | number): RouteName {
   return `${service}:${port}` as RouteName;
 }
+
+/** "namespace/service" of such a name. */
+export function serviceOf(route: string): string {
+  return route.slice(0, route.lastIndexOf(':'));
+}
