@@ -11,6 +11,8 @@ import { writeOverride } from '../../src/lib/dataplane/control.js';
 import { ipv4ToNumber } from '../../src/lib/dataplane/ipv4.js';
 import { ModelSource } from '../../src/lib/dataplane/model-source.js';
 import type { Plane } from '../../src/lib/dataplane/plane.js';
+import { Latencies } from '../../src/lib/kubernetes/latencies.js';
+import type { ClusterStatus } from '../../src/lib/kubernetes/status.js';
 import { nothingSensed, type NodeSignals } from '../../src/lib/field/signals.js';
 import { routeName, type Route } from '../../src/lib/routes/route-set.js';
 
@@ -25,6 +27,43 @@ function route(i: number, ports: readonly number[]): Route {
     gear: 'auto',
   };
 }
+
+const watched = {
+  synced: true,
+  heardAgoMs: 10,
+  lists: 1,
+  watches: 1,
+  failures: 0,
+  problem: null,
+};
+const leftOut = {
+  service: 'shop/dns',
+  port: 'dns',
+  address: null,
+  reason: 'protocol',
+  detail: 'UDP',
+} as const;
+const cluster: ClusterStatus = {
+  schemaVersion: 1,
+  server: 'https://127.0.0.1:6443',
+  node: 'node-a',
+  synced: false,
+  watches: [
+    { ...watched, resource: 'services', state: 'watching' },
+    { ...watched, resource: 'endpointslices', state: 'waiting', synced: false },
+  ],
+  services: 3,
+  slices: 4,
+  routes: 2,
+  oldestUnappliedMs: 1_500,
+  programming: new Latencies().summary(),
+  applying: new Latencies().summary(),
+  skipped: [leftOut, { ...leftOut, service: 'shop/other-dns' }],
+  hints: [],
+  events: { written: 2, dropped: 1 },
+  requests: 17,
+  progress: {},
+};
 
 describe('the metrics', () => {
   let source: ModelSource;
@@ -169,6 +208,41 @@ describe('the metrics', () => {
     for (let index = 1; index <= 40; index++) plane.rtControl.write(index, { overrideWord: 0n });
     tick();
     expect((await lines()).some((line) => line.startsWith('nity_route_trouble'))).toBe(false);
+  });
+
+  it('tell of a cluster how far it is followed, and without one nothing', async () => {
+    begin([route(1, [8001])]);
+    tick();
+    expect((await lines()).some((line) => line.startsWith('nity_cluster_'))).toBe(false);
+    const applying = new Latencies();
+    for (const ms of [40, 180, 200, 450]) applying.add(ms);
+    audit = new Audit({
+      plane,
+      version: '1.2.3',
+      addresses: () => agent.addressCount(),
+      ofProcess: false,
+      cluster: () => ({ ...cluster, applying: applying.summary() }),
+    });
+    for (const look of ['once', 'again']) {
+      const series = Object.fromEntries(
+        (await lines()).map((line) => line.split(' ') as [string, string]),
+      );
+      expect(series, look).toMatchObject({
+        nity_cluster_synced: '0',
+        nity_cluster_unapplied_seconds: '1.5',
+        'nity_cluster_watches{state="watching"}': '1',
+        'nity_cluster_watches{state="waiting"}': '1',
+        'nity_cluster_skipped{reason="protocol"}': '2',
+        'nity_cluster_skipped{reason="room"}': '0',
+        nity_cluster_requests_total: '17',
+        'nity_cluster_events_total{outcome="dropped"}': '1',
+        'nity_cluster_applying_seconds_bucket{le="0.05"}': '1',
+        'nity_cluster_applying_seconds_bucket{le="0.2"}': '3',
+        'nity_cluster_applying_seconds_bucket{le="+Inf"}': '4',
+        nity_cluster_applying_seconds_sum: '0.87',
+        nity_cluster_programming_seconds_count: '0',
+      });
+    }
   });
 
   it('stay within the catalogue: no other name, no other value of a label, no more series', async () => {

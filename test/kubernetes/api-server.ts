@@ -68,7 +68,7 @@ export interface Faults {
   noBookmarks: boolean;
 }
 
-export const goodToken = 'nity-agent';
+const goodToken = 'nity-agent';
 const bookmarkEveryMs = 50;
 
 /** `key=value`, `key` and `!key`, separated by commas: what the agent and its users write. */

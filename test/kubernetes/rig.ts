@@ -10,7 +10,7 @@ import { selectionOf } from '../../src/lib/kubernetes/selection.js';
 import type { Timing } from '../../src/lib/kubernetes/timing.js';
 import type { RouteSet } from '../../src/lib/routes/route-set.js';
 
-export const quickly: Timing = {
+const quickly: Timing = {
   pageSize: 3,
   watchSeconds: [60, 60],
   silenceMs: 400,
@@ -19,7 +19,7 @@ export const quickly: Timing = {
   refreshMs: 60_000,
 };
 
-export async function until(holds: () => boolean, withinMs = 5_000): Promise<void> {
+async function until(holds: () => boolean, withinMs = 5_000): Promise<void> {
   const deadlineMs = performance.now() + withinMs;
   while (!holds()) {
     if (performance.now() > deadlineMs)
