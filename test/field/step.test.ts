@@ -90,6 +90,23 @@ describe('a backend that refuses', () => {
   });
 });
 
+describe('backends of which most were slow from the beginning', () => {
+  it('are what is normal, unless the owner of the service says what is', () => {
+    const after = (latencyReferenceUs?: number) => {
+      const fixed = latencyReferenceUs === undefined ? {} : { latencyReferenceUs };
+      const world = new World({ ids: ['a', 'b', 'c'], ...fixed });
+      for (const id of ['b', 'c']) world.behaviours.set(id, { slower: 6 });
+      world.seconds(30);
+      return { slow: world.backend('b').pressure.latency, quick: world.share('a') };
+    };
+    const learned = after();
+    const told = after(4_000);
+    expect(learned.slow).toBe(1);
+    expect(told.slow).toBeGreaterThan(4);
+    expect(told.quick).toBeGreaterThan(learned.quick + 0.2);
+  });
+});
+
 describe('a backend that turns 20 times slower', () => {
   it('is isolated within 2 s, and nothing but a drip goes to it', () => {
     const world = warm();

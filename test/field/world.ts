@@ -42,6 +42,7 @@ export interface WorldOptions {
   /** False: the kernel measures the path alone. */
   readonly measured?: boolean;
   readonly node?: (atMs: number) => NodeSignals;
+  readonly latencyReferenceUs?: number;
 }
 
 interface Waiting {
@@ -78,7 +79,15 @@ export function routeOf(
   backends: readonly BackendSignals[],
   more: Partial<RouteSignals> = {},
 ): RouteSignals {
-  return { name: 'r', slots: 64, refused: 0, override: null, backends, ...more };
+  return {
+    name: 'r',
+    slots: 64,
+    refused: 0,
+    override: null,
+    latencyReferenceUs: null,
+    backends,
+    ...more,
+  };
 }
 
 export class World {
@@ -226,7 +235,10 @@ export class World {
     for (let i = 0; i < times; i++) {
       this.atMs += dtMs;
       const before = this.owned;
-      const route = routeOf(this.serve(), { slots: this.slots });
+      const route = routeOf(this.serve(), {
+        slots: this.slots,
+        latencyReferenceUs: this.options.latencyReferenceUs ?? null,
+      });
       const node = this.options.node?.(this.atMs) ?? silentNode;
       this.inputs = inputsOf([route], { node });
       this.last = step(this.state, this.inputs, this.knobs);

@@ -151,7 +151,7 @@ describe('annotations below nity.dev/', () => {
   const read = (annotations: Readonly<Record<string, string>>) =>
     readAnnotations(new Map(Object.entries(annotations)));
 
-  it('fix mode, gear and slots of a Service’s routes', () => {
+  it('fix mode, gear, slots and the latency reference of a Service’s routes', () => {
     const object = service(
       'shop/cart',
       vip,
@@ -161,16 +161,25 @@ describe('annotations below nity.dev/', () => {
           'nity.dev/mode': 'soft',
           'nity.dev/gear': 'single',
           'nity.dev/slots': '256',
+          'nity.dev/latency-reference': '1.5s',
         },
       },
     );
-    expect(madeOf(object).routes[0]).toMatchObject({ mode: 'soft', gear: 'single', slots: 256 });
+    expect(madeOf(object).routes[0]).toMatchObject({
+      mode: 'soft',
+      gear: 'single',
+      slots: 256,
+      latencyReferenceMs: 1500,
+    });
   });
 
   it.each([
     [{ mode: 'open' }, /nity\.dev\/mode: expected auto, normal, soft or hard, not "open"/],
     [{ slots: '100' }, /nity\.dev\/slots: expected a power of two from 64 to 65536/],
     [{ slots: '1e3' }, /nity\.dev\/slots: expected a power of two/],
+    [{ 'latency-reference': '20' }, /nity\.dev\/latency-reference: expected a time such as 20ms/],
+    [{ 'latency-reference': '0ms' }, /of 0\.1ms to 60s, not "0ms"/],
+    [{ 'latency-reference': '61s' }, /of 0\.1ms to 60s, not "61s"/],
     [{ mod: 'soft' }, /nity\.dev\/mod is not known.*Did you mean nity\.dev\/mode\?/],
   ])('that are wrong are told and ignored: %o', (annotations, words) => {
     const { knobs, wrong } = read({ ...annotations, gear: 'twin' });

@@ -72,7 +72,8 @@ export function observe(
     remember(known[i] ?? fresh, signals, heard[i] ?? unheard, dtMs, knobs),
   );
   const slower = log2(knobs.isolateSlower);
-  const latency = judgeLatency(before.reference, heard, remembered, slower, dtMs, knobs);
+  const fixedLog = route.latencyReferenceUs === null ? null : log2(route.latencyReferenceUs);
+  const latency = judgeLatency(before.reference, fixedLog, heard, remembered, slower, dtMs, knobs);
   const isolateEvidence = knobs.isolateEvidence * strict.evidence;
   const memories = backends.map((signals, i) => {
     const memory = remembered[i] ?? fresh;

@@ -40,18 +40,22 @@ function tickVariance(heard: readonly Heard[], memories: readonly BackendMemory[
   return answers === 0 ? null : squares / answers;
 }
 
-/** Follows the route's typical backend: quickly at first, then over the reference time. */
+/**
+ * Follows the route's typical backend: quickly at first, then over the reference time. Where
+ * the owner of the service says what is normal, only the spread is learned.
+ */
 function follow(
   before: Reference,
+  fixedLog: number | null,
   typical: number | null,
   variance: number | null,
   dtMs: number,
   knobs: Knobs,
 ): Reference {
-  if (typical === null) return before;
+  if (typical === null) return fixedLog === null ? before : { ...before, log: fixedLog };
   const alpha = Math.max(gain(dtMs, knobs.referenceMs), 1 / (before.ticks + 1));
   return {
-    log: average(before.log, typical, alpha),
+    log: fixedLog ?? average(before.log, typical, alpha),
     spread: before.spread + alpha * ((variance ?? before.spread) - before.spread),
     ticks: Math.min(before.ticks + 1, 1_000_000),
   };
@@ -97,10 +101,12 @@ export interface LatencyVerdict {
 /**
  * Adds the tick's answers to the evidence against each backend: a one-sided
  * CUSUM (Page 1954) of log2 latency over normal. Few answers that are plainly
- * slow suffice; many that are a little slow never do.
+ * slow suffice; many that are a little slow never do. `fixedLog`: log2 of the microseconds
+ * that the owner of the service calls normal.
  */
 export function judgeLatency(
   before: Reference,
+  fixedLog: number | null,
   heard: readonly Heard[],
   memories: readonly BackendMemory[],
   slowerOctaves: number,
@@ -112,7 +118,8 @@ export function judgeLatency(
     const log = memory.circuit.kind === 'isolated' ? null : typicalLog(memory);
     if (log !== null) known.push(log);
   }
-  const reference = follow(before, median(known), tickVariance(heard, memories), dtMs, knobs);
+  const variance = tickVariance(heard, memories);
+  const reference = follow(before, fixedLog, median(known), variance, dtMs, knobs);
   const peers = tickMedian(heard);
   // Where all are late, late answers are load, and to leave a backend out would add to it.
   const strain = Math.max(0, (peers ?? 0) - (reference.log ?? peers ?? 0));

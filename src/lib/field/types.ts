@@ -56,6 +56,8 @@ export interface RouteSignals {
   readonly refused: number;
   /** The operator's mode, while it stands above the agent's. */
   readonly override: AdmissionMode | null;
+  /** What the owner of the service calls normal; null leaves it to be learned. */
+  readonly latencyReferenceUs: number | null;
   readonly backends: readonly BackendSignals[];
 }
 

@@ -19,7 +19,10 @@ export interface Annotated {
 
 const leastSlots = 64;
 const mostSlots = 65_536;
+const mostReferenceMs = 60_000;
+const aReference = 'expected a time such as 20ms or 1.5s, of 0.1ms to 60s';
 
+/** By the name of the annotation. */
 const schemas = {
   mode: z.enum(['auto', 'normal', 'soft', 'hard'], 'expected auto, normal, soft or hard'),
   gear: z.enum(['auto', 'single', 'twin'], 'expected auto, single or twin'),
@@ -31,7 +34,19 @@ const schemas = {
       (slots) => slots >= leastSlots && slots <= mostSlots && Number.isInteger(Math.log2(slots)),
       `expected a power of two from ${leastSlots} to ${mostSlots}`,
     ),
+  'latency-reference': z
+    .string()
+    .regex(/^\d{1,6}(\.\d{1,3})?(ms|s)$/, aReference)
+    .transform((time) => Number.parseFloat(time) * (time.endsWith('ms') ? 1 : 1000))
+    .refine((ms) => ms >= 0.1 && ms <= mostReferenceMs, aReference),
 } as const;
+
+const knobOf = {
+  mode: 'mode',
+  gear: 'gear',
+  slots: 'slots',
+  'latency-reference': 'latencyReferenceMs',
+} as const satisfies Record<keyof typeof schemas, keyof RouteKnobs>;
 
 const names = Object.keys(schemas);
 /** An annotation may have 256 KiB; an Event need not repeat them. */
@@ -61,7 +76,7 @@ export function readAnnotations(annotations: ReadonlyMap<string, string>): Annot
       continue;
     }
     const parsed = schemas[name].safeParse(value);
-    if (parsed.success) knobs[name] = parsed.data;
+    if (parsed.success) knobs[knobOf[name]] = parsed.data;
     else {
       const [issue] = parsed.error.issues;
       const why = `${annotationPrefix}${name}: ${issue?.message ?? 'is wrong'}, not "${shown(value)}"; it is ignored.`;

@@ -119,15 +119,14 @@ class PortRoutes {
         this.skip(`${vip}:${port}`, 'backends', `${backends.length} of ${mostBackends}`);
       return;
     }
-    const { gear = 'auto', mode, slots } = this.knobs;
+    const { gear = 'auto', ...fixed } = this.knobs;
     this.routes.push({
       name: routeName(this.service.key, `${this.label}${suffix}`),
       addresses: served,
       backends,
       affinity: affinityOf(this.service),
       gear,
-      ...(mode === undefined ? {} : { mode }),
-      ...(slots === undefined ? {} : { slots }),
+      ...fixed,
     });
   }
 

@@ -237,8 +237,7 @@ class Reading {
           ? last
           : this.shapes.routeSignals.readChange(change, last);
       const backends = this.readBackends(listOf(flat[i + 3]), flat[i + 2], last?.backends ?? []);
-      const { slots, refused, override } = bare;
-      this.routes.set(name, { name, slots, refused, override, backends });
+      this.routes.set(name, { ...bare, name, backends });
     }
   }
 

@@ -159,6 +159,7 @@ export const routeSignals = record<Omit<RouteSignals, 'backends'>>('routeSignals
   slots: number,
   refused: number,
   override: nullable(mode),
+  latencyReferenceUs: later(nullable(number), null),
 });
 
 const circuit = variants<'kind', Circuit>('circuit', 'kind', {

@@ -42,6 +42,8 @@ export interface RouteKnobs {
   readonly mode?: ModeChoice;
   /** Fewest slots; a power of two. */
   readonly slots?: number;
+  /** What is normal from a request's first byte to its answer's; without it, what is usual. */
+  readonly latencyReferenceMs?: number;
 }
 
 export interface Route {
@@ -53,6 +55,8 @@ export interface Route {
   readonly mode?: ModeChoice;
   /** Fewest slots, a power of two; without it, those of every route. */
   readonly slots?: number;
+  /** What is normal from a request's first byte to its answer's; without it, what is usual. */
+  readonly latencyReferenceMs?: number;
 }
 
 export type RouteSet = readonly Route[];

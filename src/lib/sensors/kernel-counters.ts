@@ -269,6 +269,7 @@ export class KernelCounters {
     const nowNs = plane.nowNs();
     const override =
       this.read.override(entry.index) === 0 ? undefined : readOverride(plane, entry.index, nowNs);
+    const referenceMs = entry.asked?.latencyReferenceMs;
     const atNs = Number(nowNs);
     const backends: BackendSignals[] = [];
     entry.backends.forEach((backend, id) => {
@@ -280,6 +281,7 @@ export class KernelCounters {
       slots: owners.length,
       refused: this.refusedSince(entry.index),
       override: override?.mode ?? null,
+      latencyReferenceUs: referenceMs === undefined ? null : referenceMs * 1000,
       backends,
     };
   }
