@@ -35,7 +35,15 @@ export interface Report {
   readonly knobs: Readonly<Record<string, number>>;
 }
 
+/** The node and what changed of late on any route: all that a live view asks for again and again. */
+export interface Changes extends Pick<Report, 'pid' | 'sequence' | 'agoMs' | 'outcome' | 'node'> {
+  readonly schemaVersion: 1;
+  /** The newest changes, latest first. */
+  readonly changes: readonly DatedReason[];
+}
+
 const keptReasons = 16;
+const keptChanges = 200;
 const mostBytes = 64 << 20;
 const patienceMs = 2_000;
 
@@ -51,6 +59,7 @@ export class Reporter {
     string,
     { reason: Reason; atMs: number; sequence: number }[]
   >();
+  private changes: { reason: Reason; atMs: number; sequence: number }[] = [];
   private tick: Tick | undefined;
   private tickMs = 0;
 
@@ -60,6 +69,13 @@ export class Reporter {
     this.knobs = knobs;
     const served = new Set(tick.field.routes.map(({ name }) => name));
     for (const name of this.reasons.keys()) if (!served.has(name)) this.reasons.delete(name);
+    if (tick.reasons.length > 0) {
+      const fresh = tick.reasons
+        .slice(-keptChanges)
+        .map((reason) => ({ reason, atMs: nowMs, sequence: tick.sequence }))
+        .reverse();
+      this.changes = [...fresh, ...this.changes].slice(0, keptChanges);
+    }
     for (const reason of tick.reasons) {
       if (reason.change.of === 'hold') continue;
       const known = this.reasons.get(reason.change.route) ?? [];
@@ -77,11 +93,7 @@ export class Reporter {
       .filter(({ name }) => route === undefined || name === route)
       .map((field) => ({
         ...field,
-        reasons: (this.reasons.get(field.name) ?? []).map(({ reason, atMs, sequence }) => ({
-          ...reason,
-          agoMs: nowMs - atMs,
-          sequence,
-        })),
+        reasons: dated(this.reasons.get(field.name) ?? [], nowMs),
       }));
     return {
       schemaVersion: 1,
@@ -95,18 +107,50 @@ export class Reporter {
       knobs: this.knobs,
     };
   }
+
+  /** Changes that are younger than the tick `after`. */
+  changesSince(nowMs: number, after: number): Changes | undefined {
+    const { tick } = this;
+    if (tick === undefined) return undefined;
+    return {
+      schemaVersion: 1,
+      pid: process.pid,
+      sequence: tick.sequence,
+      agoMs: nowMs - this.tickMs,
+      outcome: tick.outcome.kind,
+      node: tick.field.node,
+      changes: dated(
+        this.changes.filter(({ sequence }) => sequence > after),
+        nowMs,
+      ),
+    };
+  }
 }
 
-/** Answers GET /field and GET /field?route=NAME until it is closed. */
+function dated(
+  reasons: readonly { reason: Reason; atMs: number; sequence: number }[],
+  nowMs: number,
+): DatedReason[] {
+  return reasons.map(({ reason, atMs, sequence }) => ({
+    ...reason,
+    agoMs: nowMs - atMs,
+    sequence,
+  }));
+}
+
+/** Answers GET /field, GET /field?route=NAME and GET /changes?after=TICK until it is closed. */
 export async function serveReports(path: string, reporter: Reporter): Promise<UnixListener> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const server = createServer((asked, answer) => {
     const url = new URL(asked.url ?? '/', 'http://agent');
-    if (asked.method !== 'GET' || url.pathname !== '/field') {
+    if (asked.method !== 'GET' || !['/field', '/changes'].includes(url.pathname)) {
       answer.writeHead(404).end();
       return;
     }
-    const report = reporter.report(performance.now(), url.searchParams.get('route') ?? undefined);
+    const report =
+      url.pathname === '/changes'
+        ? reporter.changesSince(performance.now(), Number(url.searchParams.get('after')))
+        : reporter.report(performance.now(), url.searchParams.get('route') ?? undefined);
     if (report === undefined) {
       answer.writeHead(503).end();
       return;
@@ -123,8 +167,17 @@ export async function serveReports(path: string, reporter: Reporter): Promise<Un
 /** The report of the agent on `pinPath`; null when no agent answers there. */
 export function askAgent(pinPath: string, route?: string): Promise<Report | null> {
   const query = route === undefined ? '' : `?route=${encodeURIComponent(route)}`;
+  return ask<Report>(pinPath, `/field${query}`);
+}
+
+/** What changed since the tick `after`; null when no agent answers, or one that cannot tell. */
+export function askChanges(pinPath: string, after: number): Promise<Changes | null> {
+  return ask<Changes>(pinPath, `/changes?after=${after}`);
+}
+
+function ask<T>(pinPath: string, path: string): Promise<T | null> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: reportSocket(pinPath), path: `/field${query}` });
+    const asked = request({ socketPath: reportSocket(pinPath), path });
     asked.setTimeout(patienceMs, () => asked.destroy());
     asked.on('error', (error) => {
       const code = errnoOf(error);
@@ -142,7 +195,7 @@ export function askAgent(pinPath: string, route?: string): Promise<Report | null
         resolve(null);
       });
       answer.on('end', () => {
-        resolve(answer.statusCode === 200 ? (JSON.parse(text) as Report) : null);
+        resolve(answer.statusCode === 200 ? (JSON.parse(text) as T) : null);
       });
     });
     asked.end();
