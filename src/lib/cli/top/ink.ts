@@ -15,8 +15,12 @@ export function span(text: string, ink: Ink = 'plain'): Span {
   return { text, ink };
 }
 
+export function rule(title: string, columns: number): Line {
+  return [span(`─ ${title} ${'─'.repeat(Math.max(0, columns - title.length - 3))}`, 'dim')];
+}
+
 /** What else than printable ASCII a line may hold, each one column wide. */
-const known = /[^ -~ -ÿ▁-█░▒▓│─…·→↑↓µ×Δ’]/gu;
+const known = /[^ -~¡-¬®-ÿ▁-█░▒▓│─…·→←↑↓µ’]/gu;
 
 /** One column a character, and nothing that moves the cursor: names come from maps and files. */
 export function printable(text: string): string {
@@ -61,10 +65,10 @@ const spellings: Readonly<Record<string, string>> = {
   '…': '~',
   '·': '.',
   '→': '>',
+  '←': '<',
   '↑': '^',
   '↓': 'v',
   µ: 'u',
-  '×': 'x',
   '█': '#',
   '’': "'",
 };

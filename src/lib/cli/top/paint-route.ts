@@ -1,9 +1,15 @@
 // One route looked into: its backends with their slots as bars, what the agent holds
 // of it, and its own last changes.
-import { describeCause, describeReason, milliseconds, percent } from '../../agent/words.js';
+import {
+  describeBriefly,
+  describeCause,
+  describeReason,
+  milliseconds,
+  percent,
+} from '../../agent/words.js';
 import { showDuration } from '../duration.js';
 import { bar } from '../table.js';
-import { fitted, span, type Line } from './ink.js';
+import { fitted, rule, span, type Line } from './ink.js';
 import { count, latency } from './numbers.js';
 import type { BackendRow, RouteRow, TopFrame } from './frame.js';
 import { inkOfState } from './paint-routes.js';
@@ -27,28 +33,39 @@ const cells = [
 ] as const;
 const nameWidth = 21;
 
-export function paintRoute(frame: TopFrame, name: string, { columns, rows }: Room): Line[] {
+const gravity = { isolated: 0, degraded: 1, healthy: 2, retired: 3 } as const;
+
+/** The unwell first, else in their own order: a row that stays in its place can be watched. */
+function inOrder(backends: readonly BackendRow[]): BackendRow[] {
+  return [...backends].sort((a, b) => gravity[a.state] - gravity[b.state]);
+}
+
+export function paintRoute(
+  frame: TopFrame,
+  name: string,
+  { columns, rows }: Room,
+  scroll: number,
+): Line[] {
   const row = frame.routes.find(({ route }) => route === name);
   if (row === undefined) return [[], [span(`  ${name} is served no more`, 'yellow')]];
-  const changes = changesOf(frame, name);
+  const changes = changesOf(frame, name, columns);
   const below = Math.min(changes.length, mostChanges, Math.max(0, Math.floor(rows / 3)));
   const room = Math.max(1, rows - 5 - below);
-  const backends = [...row.backends].sort((a, b) => b.slots - a.slots);
-  const shown = backends.slice(0, backends.length > room ? room - 1 : room);
+  const backends = inOrder(row.backends);
+  const most = Math.max(0, ...backends.map(({ slots }) => slots));
+  const first = Math.max(0, Math.min(scroll, backends.length - room + 1));
+  const shown = backends.slice(first, first + (backends.length > room ? room - 1 : room));
   const hidden = backends.length - shown.length;
   return [
     title(frame, row),
     valveLine(frame),
     backendHead(columns),
-    ...shown.map((backend) => backendLine(frame, backends[0]?.slots ?? 0, backend, columns)),
-    ...(hidden === 0 ? [] : [[span(`  and ${hidden} more with fewer slots`, 'dim')]]),
+    ...shown.map((backend) => backendLine(frame, most, backend, columns)),
+    ...(hidden === 0
+      ? []
+      : [[span(`  ${first + 1} to ${first + shown.length} of ${backends.length}`, 'dim')]]),
     [],
-    [
-      span(
-        `─ changes of this route ${'─'.repeat(Math.max(0, columns - 24))}`.slice(0, columns),
-        'dim',
-      ),
-    ],
+    rule('changes of this route', columns),
     ...changes.slice(0, below),
   ];
 }
@@ -132,12 +149,13 @@ function backendLine(
   ];
 }
 
-function changesOf({ explained, changes }: TopFrame, name: string): Line[] {
+function changesOf({ explained, changes }: TopFrame, name: string, columns: number): Line[] {
+  const describe = columns < 100 ? describeBriefly : describeReason;
   const own =
     explained?.reasons ??
     changes.filter(({ change }) => 'route' in change && change.route === name);
   return own.map((reason) => [
     span(`${showDuration(reason.agoMs).padStart(7)}  `, 'dim'),
-    span(describeReason(reason)),
+    span(describe(reason)),
   ]);
 }

@@ -1,10 +1,10 @@
 // A frame and a view as lines of a terminal of a given size. Pure: the same frame is
 // painted the same, and golden tests hold it to that.
-import { describeReason, milliseconds, percent } from '../../agent/words.js';
+import { describeBriefly, describeReason, milliseconds, percent } from '../../agent/words.js';
 import type { DatedReason } from '../../agent/report.js';
 import { stallResources } from '../../field/signals.js';
 import { showDuration } from '../duration.js';
-import { fitted, span, type Ink, type Line, type Span } from './ink.js';
+import { fitted, rule, span, type Ink, type Line, type Span } from './ink.js';
 import { count } from './numbers.js';
 import { paintRoute } from './paint-route.js';
 import { paintRoutes, routesHead } from './paint-routes.js';
@@ -38,7 +38,7 @@ export function paint(frame: TopFrame, view: View, size: Size): Line[] {
     ? helpLines
     : view.route === null
       ? overview(frame, view, size)
-      : paintRoute(frame, view.route, { columns, rows: rows - headLines - 1 });
+      : paintRoute(frame, view.route, { columns, rows: rows - headLines - 1 }, view.scroll);
   const room = Math.max(0, rows - headLines - 1);
   const lines = [...head(frame, view), ...filled(body, room), keys(view, shown.length)];
   return lines.slice(-rows);
@@ -53,7 +53,7 @@ export function paintOnce(frame: TopFrame, view: View, columns: number): Line[] 
     ...paintRoutes(frame, shown, null, columns),
     ...(frame.changes.length === 0
       ? []
-      : [rule('changes', columns), ...changeLines(frame.changes, mostChanges)]),
+      : [rule('changes', columns), ...changeLines(frame.changes, mostChanges, columns)]),
   ];
 }
 
@@ -83,28 +83,29 @@ function overview(frame: TopFrame, view: View, size: Size): Line[] {
     routesHead(frame, view, size.columns),
     ...rows,
     rule('changes', size.columns),
-    ...changesOr(frame, changesThatFit(size.rows)),
+    ...changesOr(frame, changesThatFit(size.rows), size.columns),
   ];
 }
 
-function changesOr(frame: TopFrame, most: number): Line[] {
-  if (frame.changes.length > 0) return changeLines(frame.changes, most);
+function changesOr(frame: TopFrame, most: number, columns: number): Line[] {
+  if (frame.changes.length > 0) return changeLines(frame.changes, most, columns);
   const why = frame.agent === null ? 'no agent answers: nobody gives reasons' : 'none of late';
   return [[span(`  ${why}`, 'dim')]];
 }
 
-export function rule(title: string, columns: number): Line {
-  return [span(`─ ${title} ${'─'.repeat(Math.max(0, columns - title.length - 3))}`, 'dim')];
-}
+/** From this width on there is room for the numbers that made a change. */
+const wideColumns = 130;
 
-export function changeLines(changes: readonly DatedReason[], most: number): Line[] {
+function changeLines(changes: readonly DatedReason[], most: number, columns: number): Line[] {
+  const describe = columns < wideColumns ? describeBriefly : describeReason;
   return changes.slice(0, most).map((change) => {
     const { change: what } = change;
-    const route = 'route' in what ? `${what.route}  ` : '';
+    const route = 'route' in what ? what.route : 'node';
     return [
       span(`${showDuration(change.agoMs).padStart(7)}  `, 'dim'),
-      span(route),
-      span(describeReason(change), inkOfChange(change)),
+      span(fitted(route, columns < wideColumns ? 20 : 32)),
+      span('  '),
+      span(describe(change), inkOfChange(change)),
     ];
   });
 }
@@ -158,7 +159,7 @@ function fieldLine({ agent, field, regime }: TopFrame): Line {
       ? span('failsafe normal')
       : span(`failsafe ${failsafeMode.toUpperCase()}`, 'yellow'),
     gap(),
-    span(`epoch ${inForce}${activeTable}`),
+    span(`epoch ${inForce} in ${activeTable}`),
     gap(),
     span(`regime ${regime ?? '-'}`, regime === 'crisis' ? 'red' : 'plain'),
     ...held,
@@ -193,8 +194,8 @@ function keys(view: View, shown: number): Line {
   const filter = view.filter === '' ? '' : `  filter "${view.filter}" (${shown})`;
   const rest =
     view.route === null
-      ? '↑↓ move  enter look into  / filter  s sort  r reverse  space freeze  ? help  q quit'
-      : '↑↓ next route  esc back  space freeze  ? help  q back';
+      ? '↑↓ enter look into  / filter  s sort  r reverse  space freeze  ? help  q quit'
+      : '↑↓ next route  pageup pagedown backends  esc back  space freeze  ? help';
   return [span(fitted(rest, rest.length), 'dim'), span(filter, 'cyan')];
 }
 

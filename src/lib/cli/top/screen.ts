@@ -55,7 +55,8 @@ export class Screen {
     if (this.output.writableNeedDrain) return;
     let changes = '';
     lines.forEach((line, row) => {
-      if (this.drawn[row] !== line) changes += `\x1b[${row + 1};1H${line}\x1b[K`;
+      // Erased first: after a full line the cursor still stands on its last character.
+      if (this.drawn[row] !== line) changes += `\x1b[${row + 1};1H\x1b[K${line}`;
     });
     for (let row = lines.length; row < this.drawn.length; row++) {
       changes += `\x1b[${row + 1};1H\x1b[K`;

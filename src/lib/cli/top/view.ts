@@ -15,6 +15,8 @@ export interface View {
   readonly selected: string | null;
   /** The route that is looked into. */
   readonly route: string | null;
+  /** Backends of it that were scrolled away. */
+  readonly scroll: number;
   readonly frozen: boolean;
   readonly help: boolean;
 }
@@ -26,6 +28,7 @@ export const firstView: View = {
   typing: false,
   selected: null,
   route: null,
+  scroll: 0,
   frozen: false,
   help: false,
 };
@@ -76,6 +79,8 @@ export function selectedAt(shown: readonly RouteRow[], { selected }: View): numb
 }
 
 const longestFilter = 60;
+/** Backends that a page goes by. */
+const scrolled = 8;
 
 function typed(view: View, key: Key): View {
   if (key.name === 'return') return { ...view, typing: false };
@@ -115,7 +120,7 @@ export function press(view: View, key: Key, frame: TopFrame, page: number): View
     case 'right': {
       const shown = shownRoutes(frame, view);
       return view.route === null
-        ? { ...view, route: shown[selectedAt(shown, view)]?.route ?? null }
+        ? { ...view, route: shown[selectedAt(shown, view)]?.route ?? null, scroll: 0 }
         : view;
     }
     default:
@@ -123,8 +128,14 @@ export function press(view: View, key: Key, frame: TopFrame, page: number): View
   }
 }
 
-/** Up and down go through the routes, also while one is looked into. */
+/** Up and down go through the routes, also while one is looked into; pages are then of its backends. */
 function moved(view: View, key: string, frame: TopFrame, page: number): View {
+  if (view.route !== null && (key === 'pageup' || key === 'pagedown')) {
+    const row = frame.routes.find(({ route }) => route === view.route);
+    const last = Math.max(0, (row?.backends.length ?? 0) - 1);
+    const by = key === 'pageup' ? -scrolled : scrolled;
+    return { ...view, scroll: Math.max(0, Math.min(last, view.scroll + by)) };
+  }
   const shown = shownRoutes(frame, view);
   const steps: Readonly<Record<string, number>> = {
     up: -1,
@@ -140,5 +151,5 @@ function moved(view: View, key: string, frame: TopFrame, page: number): View {
   if (by === undefined || shown.length === 0) return view;
   const at = Math.max(0, Math.min(shown.length - 1, selectedAt(shown, view) + by));
   const selected = shown[at]?.route ?? null;
-  return { ...view, selected, route: view.route === null ? null : selected };
+  return { ...view, selected, route: view.route === null ? null : selected, scroll: 0 };
 }
