@@ -230,6 +230,7 @@ static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_f
 	struct nity_pick twin = *pick;
 	enum nity_standing standing;
 	__u32 *owner, own, other;
+	__u64 open, twin_open;
 	int isolated;
 
 	/* Ranges are of whole pages, so the neighbour is the route's too. */
@@ -253,8 +254,13 @@ static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_f
 			return 0;
 		own = pick->backend->slots[table & 1];
 		other = twin.backend->slots[table & 1];
-		if (!first_is_suspect && (__u64)nity_read(twin.live->open) * own >=
-						 (__u64)nity_read(pick->live->open) * other)
+		twin_open = nity_read(twin.live->open);
+		open = nity_read(pick->live->open);
+		/*
+		 * Fewer by half a connection at least, per slot: whole counts as small as
+		 * they mostly are would let one slot more win every tie.
+		 */
+		if (!first_is_suspect && (2 * twin_open + 1) * own >= 2 * open * other)
 			return 0;
 	}
 	twin.slot = slot;

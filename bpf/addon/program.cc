@@ -2,6 +2,7 @@
 /* A loaded program by its descriptor. */
 #include "classes.h"
 
+#include <array>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <cerrno>
@@ -57,11 +58,19 @@ Napi::Value Program::info(const Napi::CallbackInfo &info)
 	Napi::Env env = info.Env();
 	struct bpf_prog_info kernel = {};
 	__u32 length = sizeof(kernel);
+	std::array<__u32, 64> maps = {};
 
+	/* The kernel fills in as many as fit, and says how many there are. */
+	kernel.nr_map_ids = maps.size();
+	kernel.map_ids = reinterpret_cast<uintptr_t>(maps.data());
 	if (bpf_obj_get_info_by_fd(fd_.get(), &kernel, &length))
 		return throw_errno(env, errno,
 				   { "bpf(BPF_OBJ_GET_INFO_BY_FD)",
 				     "Reading a program's description" });
+	Napi::Array ids = Napi::Array::New(env);
+
+	for (uint32_t i = 0; i < kernel.nr_map_ids && i < maps.size(); i++)
+		ids.Set(i, maps[i]);
 	Napi::Object made = Napi::Object::New(env);
 
 	made.Set("id", kernel.id);
@@ -72,6 +81,9 @@ Napi::Value Program::info(const Napi::CallbackInfo &info)
 	made.Set("verifiedInstructions", kernel.verified_insns);
 	made.Set("translatedBytes", kernel.xlated_prog_len);
 	made.Set("jitedBytes", kernel.jited_prog_len);
+	/* CLOCK_BOOTTIME, unlike all other times here: 0 if the kernel does not tell. */
+	made.Set("loadedNs", Napi::BigInt::New(env, uint64_t(kernel.load_time)));
+	made.Set("mapIds", ids);
 	return made;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the kernel says of itself: its clock, file systems, cgroups and sockets. */
+#include <array>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <cerrno>
@@ -71,6 +72,38 @@ Napi::Value cgroup_id(const Napi::CallbackInfo &info)
 		return throw_errno(env, errno,
 				   { "name_to_handle_at", "Identifying the cgroup " + path });
 	return Napi::BigInt::New(env, *reinterpret_cast<uint64_t *>(handle.head.f_handle));
+}
+
+/*
+ * cgroupPrograms(path, attachType, effective): identifiers of the programs that are attached
+ * to a cgroup, or, effective, of all that run for it, in the order in which they run.
+ */
+Napi::Value cgroup_programs(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+
+	if (!info[0].IsString() || !info[1].IsNumber() || !info[2].IsBoolean())
+		return throw_type(env,
+				  "cgroupPrograms() takes a path, an attach type and a boolean.");
+	const std::string path = info[0].As<Napi::String>();
+	Fd cgroup(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+
+	if (!cgroup.open())
+		return throw_errno(env, errno, { "open", "Opening the cgroup " + path });
+	/* The kernel's own bound on the programs of one cgroup is BPF_CGROUP_MAX_PROGS, 64. */
+	std::array<__u32, 1024> programs = {};
+	__u32 count = programs.size();
+	__u32 flags = info[2].As<Napi::Boolean>() ? BPF_F_QUERY_EFFECTIVE : 0;
+	auto type = bpf_attach_type(info[1].As<Napi::Number>().Uint32Value());
+
+	if (bpf_prog_query(cgroup.get(), type, flags, nullptr, programs.data(), &count))
+		return throw_errno(env, errno,
+				   { "bpf(BPF_PROG_QUERY)", "Listing the programs of " + path });
+	Napi::Array made = Napi::Array::New(env, count);
+
+	for (uint32_t i = 0; i < count; i++)
+		made.Set(i, programs[i]);
+	return made;
 }
 
 /* While the returned function has not been called, the kernel times every program. */
@@ -156,6 +189,7 @@ void define_system(Napi::Env env, Napi::Object exports)
 	exports.Set("libbpfVersion", Napi::Function::New<libbpf_version>(env, "libbpfVersion"));
 	exports.Set("fileSystemType", Napi::Function::New<file_system_type>(env, "fileSystemType"));
 	exports.Set("cgroupId", Napi::Function::New<cgroup_id>(env, "cgroupId"));
+	exports.Set("cgroupPrograms", Napi::Function::New<cgroup_programs>(env, "cgroupPrograms"));
 	exports.Set("enableRunTimeStats",
 		    Napi::Function::New<enable_run_time_stats>(env, "enableRunTimeStats"));
 	exports.Set("iterateSockets", Napi::Function::New<iterate_sockets>(env, "iterateSockets"));

@@ -1,7 +1,7 @@
 // YAML files that people write: parsed once, checked against a schema, and every
 // problem told with its place. What the file means, its reader says.
 import { CST, isMap, LineCounter, parseDocument, Parser, type Document, type Node } from 'yaml';
-import { z } from 'zod';
+import type { z } from 'zod';
 
 export interface Problem {
   readonly file: string;

@@ -96,8 +96,12 @@ static void twin_weighs_by_slot_share(struct node *node)
 		/* Twice as large and holding twice as much: equals. */
 		{ 20, 32, 10, 16, 1 },
 		{ 10, 16, 20, 32, 1 },
-		{ 21, 32, 10, 16, 2 },
+		{ 21, 32, 10, 16, 1 },
+		{ 22, 32, 10, 16, 2 },
 		{ 19, 32, 10, 16, 1 },
+		/* A slot more wins no tie, and a slot less loses to no connection. */
+		{ 1, 13, 1, 14, 1 },
+		{ 1, 14, 0, 13, 2 },
 		/* Products past 32 bits. */
 		{ ~0u, 1u << 20, ~0u - 1, 1u << 20, 2 },
 		{ 1u << 31, 2, 1u << 31, 4, 2 },

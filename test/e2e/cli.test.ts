@@ -32,7 +32,12 @@ const directory = mkdtempSync(join(tmpdir(), 'nity-e2e-'));
 const auditLog = join(directory, 'audit.jsonl');
 const services = join(directory, 'services.yaml');
 const cli = join(import.meta.dirname, '../../bin/run.js');
-const environment = { ...process.env, NITY_PIN_PATH: pinPath, NITY_AUDIT_LOG: auditLog };
+const environment = {
+  ...process.env,
+  NITY_PIN_PATH: pinPath,
+  NITY_AUDIT_LOG: auditLog,
+  NITY_RUN_DIR: directory,
+};
 
 function nity(...args: string[]): Promise<Outcome> {
   return nityAs(0, ...args);

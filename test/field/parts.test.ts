@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 import { defaultKnobs as knobs } from '../../src/lib/config/knobs.js';
 import { exp2, gain, log2, median } from '../../src/lib/field/arithmetic.js';
+import { budgetOf, carriedOf } from '../../src/lib/field/budget.js';
 import { guarded, skewOf } from '../../src/lib/field/guard.js';
 import { freshNode, judgeNode } from '../../src/lib/field/node.js';
 import { regimeOf, type Health } from '../../src/lib/field/regime.js';
@@ -161,13 +162,17 @@ describe('the valve', () => {
   const ttf = { kind: 'ttf', resource: 'memory', ttfMs: 1, limitMs: 2 } as const;
   const soft: Demand = { mode: 'soft', cause: ttf };
   const hard: Demand = { mode: 'hard', cause: ttf };
+  const systemic: Demand = {
+    mode: 'soft',
+    cause: { kind: 'systemic', isolated: 6, backends: 10 },
+  };
   const served = (connects: number, refused = 0) =>
     routeOf([{ ...idle('a', 64), connects }], { refused });
 
-  function run(demands: readonly Demand[], connects = 20, refused = 0) {
+  function run(demands: readonly Demand[], { connects = 20, congested = false } = {}) {
     let memory = freshValve;
     return demands.map((demand) => {
-      const made = stepValve(memory, demand, served(connects, refused), 200, knobs);
+      const made = stepValve(memory, demand, congested, served(connects), 200, knobs);
       ({ memory } = made);
       return made.field;
     });
@@ -191,22 +196,54 @@ describe('the valve', () => {
     expect(modes.every((mode) => mode === 'soft')).toBe(true);
   });
 
-  it('admits nine tenths of the goodput while pressed, half as much again when not', () => {
-    // 20 connects in 200 ms: 100 a second.
-    const fields = run([...times(50, calm), ...times(5, soft), ...times(5, calm)]);
-    expect(fields[54]?.budgetPerSecond).toBeCloseTo(90, 0);
-    expect(fields.at(-1)?.budgetPerSecond).toBeCloseTo(150, 0);
-    expect(fields[0]?.budgetPerSecond).toBeNull();
+  // 20 connects in 200 ms: 100 a second.
+  const budgets = (demands: readonly Demand[], how = {}) =>
+    run([...times(50, calm), ...demands], how)
+      .map(({ budgetPerSecond }) => budgetPerSecond)
+      .slice(50);
+
+  it('has no budget unless it is soft', () => {
+    expect(budgets([calm, hard])).toEqual([null, null]);
+  });
+
+  it('begins at nine tenths of what the route carried', () => {
+    expect(budgets([soft])[0]).toBeCloseTo(90, 0);
+  });
+
+  it('admits a little less, ever again, while the node runs out of something', () => {
+    const after = budgets(times(51, soft));
+    expect(after[50]).toBeCloseTo(45, 0);
+  });
+
+  it('halves each second while the backends are overwhelmed, and is back as fast', () => {
+    const after = budgets(times(11, soft), { congested: true });
+    expect(after[10]).toBeCloseTo(90 / 4, 0);
+    let budget: number | null = 22.5;
+    const carried = { carriedPerSecond: 100, goodputPerSecond: 22.5 };
+    for (let i = 0; i < 10; i++) budget = budgetOf(budget, 'pressed', carried, 200, knobs);
+    expect(budget).toBeCloseTo(90, 0);
+  });
+
+  it('grows by a tenth a second beyond what was carried, to half as much again', () => {
+    const after = budgets(times(51, systemic));
+    expect(after[5]).toBeCloseTo(90 * 2 ** 0.15, 0);
+    expect(after[50]).toBeCloseTo(150, 0);
   });
 
   it('never admits less than the least, so that it can find out', () => {
-    expect(run(times(50, soft), 0).at(-1)?.budgetPerSecond).toBe(knobs.budgetMin);
+    expect(run(times(50, soft), { connects: 0 }).at(-1)?.budgetPerSecond).toBe(knobs.budgetMin);
+  });
+
+  it('keeps in mind what an outage ended', () => {
+    const carried = carriedOf(100, 0, 60_000);
+    expect(carried).toBe(100);
+    expect(carriedOf(carried, 50, 200)).toBeGreaterThan(99);
   });
 
   it('stays soft until the debt of those it refused is repaid', () => {
     let memory = freshValve;
     const tick = (demand: Demand, refused: number) => {
-      const made = stepValve(memory, demand, served(20, refused), 200, knobs);
+      const made = stepValve(memory, demand, false, served(20, refused), 200, knobs);
       ({ memory } = made);
       return made.field;
     };

@@ -104,7 +104,7 @@ describe('a backend that turns 20 times slower', () => {
   it('loses slots by pressure when it is but three times slower', () => {
     const world = warm();
     world.behaviours.set('c', { slower: 3 });
-    world.seconds(10);
+    world.seconds(15);
     expect(world.share('c')).toBeLessThan(0.65);
     expect(world.share('c')).toBeGreaterThan(0.2);
     expect(causes(world)).toContain('latency');
@@ -167,16 +167,27 @@ describe('a backend that accepts and never answers', () => {
 });
 
 describe('most of a route', () => {
-  it('failing together is systemic: nobody is isolated, the valve takes over', () => {
+  it('hung together is systemic: nobody is isolated, the valve takes over', () => {
     const world = warm();
-    for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) world.behaviours.set(id, 'refusing');
-    world.seconds(2);
+    for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) world.behaviours.set(id, 'hung');
+    world.seconds(5);
     expect(world.route).toMatchObject({ systemic: true, regime: 'crisis', gear: 'single' });
     expect(world.route.backends.some(({ state }) => state === 'isolated')).toBe(false);
     const counts = [...world.owned.values()];
     expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(2);
     expect(world.route.valve.mode).toBe('soft');
     expect(causes(world)).toContain('systemic');
+  });
+
+  it('refusing together is systemic too, but half of the route may stay out: they do no work', () => {
+    const world = warm();
+    for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) world.behaviours.set(id, 'refusing');
+    world.seconds(2);
+    expect(world.route).toMatchObject({ systemic: true, regime: 'crisis' });
+    expect(world.route.valve.mode).toBe('soft');
+    const out = world.route.backends.filter(({ state }) => state === 'isolated');
+    expect(out.map(({ id }) => id)).toEqual(['a', 'b', 'c', 'd', 'e']);
+    expect(out.every(({ slots }) => slots === 1)).toBe(true);
   });
 
   it('coming back is served as before, once the debt is repaid and calm has lasted', () => {

@@ -58,6 +58,7 @@ export function idle(id: string, slots = 0): BackendSignals {
     picks: 0,
     connects: 0,
     failures: 0,
+    unserved: 0,
     consecutiveFailures: 0,
     openMean: null,
     connectUs: null,
@@ -89,6 +90,8 @@ export class World {
   state: FieldState = freshState;
   owned: Map<string, number>;
   last: StepResult | undefined;
+  /** What the last step was given. */
+  inputs: Inputs | undefined;
   atMs = 0;
   /** Requests sent to each backend, and those lost, since the last reset(). */
   sent = new Map<string, number>();
@@ -207,6 +210,7 @@ export class World {
         picks: own?.picks ?? 0,
         connects: own?.connects ?? 0,
         failures: (own?.failures ?? 0) + gone,
+        unserved: gone,
         consecutiveFailures: this.consecutive.get(id) ?? 0,
         openMean: (own?.busyMs ?? 0) / dtMs + still.length,
         connectUs: (own?.connects ?? 0) > (own?.failures ?? 0) ? 60 : null,
@@ -224,7 +228,8 @@ export class World {
       const before = this.owned;
       const route = routeOf(this.serve(), { slots: this.slots });
       const node = this.options.node?.(this.atMs) ?? silentNode;
-      this.last = step(this.state, inputsOf([route], { node }), this.knobs);
+      this.inputs = inputsOf([route], { node });
+      this.last = step(this.state, this.inputs, this.knobs);
       this.state = this.last.state;
       this.reasons.push(...this.last.reasons);
       this.owned = new Map(this.route.backends.map(({ id, slots }) => [id, slots]));

@@ -8,7 +8,9 @@ import type { Plane } from '../dataplane/plane.js';
 import { Projector, type ProjectionOutcome } from '../dataplane/projector.js';
 import { assignRing } from '../field/ring.js';
 import { nothingSensed, type AppSummary, type NodeSignals } from '../field/signals.js';
-import { freshState, step } from '../field/step.js';
+import { freshState, step, type Law } from '../field/step.js';
+import { InvariantMonitor } from '../harness/invariants/monitor.js';
+import type { Violation } from '../harness/invariant.js';
 import type {
   BackendField,
   Field,
@@ -25,7 +27,7 @@ import { sampling, type Rates } from './sampling.js';
 export interface Tick {
   readonly sequence: number;
   readonly atNs: bigint;
-  readonly outcome: ProjectionOutcome | { readonly kind: 'held' | 'busy' | 'late' };
+  readonly outcome: ProjectionOutcome | { readonly kind: 'held' | 'busy' | 'late' | 'unsafe' };
   /** The knobs, the memory and the signals that the step began with, and the memory it left. */
   readonly knobs: Knobs;
   readonly before: FieldState;
@@ -34,6 +36,8 @@ export interface Tick {
   readonly field: Field;
   /** What was changed, and why; of a field that was not projected, no slots. */
   readonly reasons: readonly Reason[];
+  /** What the field broke of the invariants of safety. */
+  readonly violations: readonly Violation[];
   /** How long the tick took, from its first reading to its last write. */
   readonly tookMs: number;
 }
@@ -63,6 +67,8 @@ export interface AgentOptions {
   readonly senses?: Senses;
   /** A node's own number, so that nodes do not begin their rings alike. */
   readonly phase?: number;
+  /** The law; another only where the watch over it is put to the test. */
+  readonly law?: Law;
 }
 
 /** Time constant of the flow rates that sampling goes by. */
@@ -76,6 +82,9 @@ export class Agent {
   private readonly exclusively: Exclusively;
   private readonly senses: Senses;
   private readonly phase: number;
+  private readonly law: Law;
+  private readonly safety = new InvariantMonitor('safety');
+  private readonly startedNs: bigint;
   private readonly counters: KernelCounters;
   /** The field that each route's part of the maps was last set to. */
   private readonly commanded = new Map<number, RouteField>();
@@ -88,20 +97,23 @@ export class Agent {
   /** The last tick, for whoever asks why the field is as it is. */
   last: Tick | undefined;
 
-  constructor({ plane, knobs, exclusively, senses = noSenses, phase = 0 }: AgentOptions) {
+  constructor(options: AgentOptions) {
+    const { plane, knobs, exclusively, senses = noSenses, phase = 0, law = step } = options;
     this.plane = plane;
     this.knobs = knobs;
     this.exclusively = exclusively;
     this.senses = senses;
     this.phase = phase;
+    this.law = law;
     this.projector = new Projector(plane, {
       slotsPerRoute: knobs.slotsPerRoute,
       defaultGear: 'twin',
     });
     this.counters = new KernelCounters(plane);
-    this.lastNs = plane.nowNs();
+    this.startedNs = plane.nowNs();
+    this.lastNs = this.startedNs;
     plane.fieldState.write(0, thresholds(knobs));
-    plane.fieldState.write(0, { agentPid: process.pid, agentStartedNs: this.lastNs });
+    plane.fieldState.write(0, { agentPid: process.pid, agentStartedNs: this.startedNs });
   }
 
   /** New knobs hold from the next tick on. */
@@ -122,6 +134,13 @@ export class Agent {
     return [...this.projector.book.routes.values()].flatMap(({ backends }) =>
       [...backends.values()].map(({ index }) => index),
     );
+  }
+
+  /** How many service addresses are served. */
+  addressCount(): number {
+    let count = 0;
+    for (const { addresses } of this.projector.book.routes.values()) count += addresses.size;
+    return count;
   }
 
   /** Whether this backend is served for this route. */
@@ -149,7 +168,11 @@ export class Agent {
     const held = this.plane.word('projectionHeldUntilNs') > startNs;
     const inputs: Inputs = { dtMs, held, node, routes };
     const { knobs, state: before } = this;
-    const { state, field, reasons } = step(before, inputs, knobs);
+    const { state, field, reasons } = this.law(before, inputs, knobs);
+    const { sequence } = this;
+    const atMs = Number(startNs - this.startedNs) / 1e6;
+    const stepped = { sequence, atMs, knobs, inputs, before, state, field, reasons };
+    const violations = this.safety.see(stepped);
 
     const done = (outcome: Tick['outcome'], told: readonly Reason[]): Tick => {
       const tookMs = Number(this.plane.nowNs() - startNs) / 1e6;
@@ -163,10 +186,14 @@ export class Agent {
         state,
         field,
         reasons: told,
+        violations,
         tookMs,
       };
       return this.last;
     };
+    // A law that breaks its promises is as good as a dead agent: the field in force stays,
+    // without a heartbeat, so that the kernel goes to HOLD and FALLBACK if it lasts.
+    if (violations.length > 0) return done({ kind: 'unsafe' }, []);
     // What was learned stays learned; a heartbeat belongs to every tick, whatever its field.
     this.state = state;
     const states = reasons.filter(({ change }) => change.of !== 'slots');

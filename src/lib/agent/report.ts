@@ -24,6 +24,10 @@ export interface ExplainedRoute extends RouteField {
 export interface Report {
   readonly schemaVersion: 1;
   readonly pid: number;
+  /** Of the nity that the agent was started from. */
+  readonly version: string;
+  /** Inputs whose newest version was refused, so that the last good one stays in force. */
+  readonly rejected: readonly Rejected[];
   readonly sequence: number;
   /** Since the tick that this tells of. */
   readonly agoMs: number;
@@ -41,6 +45,14 @@ export interface Changes extends Pick<Report, 'pid' | 'sequence' | 'agoMs' | 'ou
   /** The newest changes, latest first. */
   readonly changes: readonly DatedReason[];
 }
+
+export interface Rejected {
+  readonly input: AgentInput;
+  readonly why: string;
+}
+
+/** What the agent reads again while it runs. */
+export type AgentInput = 'services' | 'knobs';
 
 const keptReasons = 16;
 const keptChanges = 200;
@@ -62,6 +74,15 @@ export class Reporter {
   private changes: { reason: Reason; atMs: number; sequence: number }[] = [];
   private tick: Tick | undefined;
   private tickMs = 0;
+  private readonly rejected = new Map<AgentInput, string>();
+
+  constructor(private readonly version: string) {}
+
+  /** Null: the newest version of the input is in force. */
+  input(input: AgentInput, rejected: string | null): void {
+    if (rejected === null) this.rejected.delete(input);
+    else this.rejected.set(input, rejected);
+  }
 
   see(tick: Tick, nowMs: number, knobs: Readonly<Record<string, number>>): void {
     this.tick = tick;
@@ -98,6 +119,8 @@ export class Reporter {
     return {
       schemaVersion: 1,
       pid: process.pid,
+      version: this.version,
+      rejected: [...this.rejected].map(([input, why]) => ({ input, why })),
       sequence: tick.sequence,
       agoMs: nowMs - this.tickMs,
       tookMs: tick.tookMs,

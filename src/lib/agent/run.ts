@@ -5,16 +5,21 @@ import { hostname } from 'node:os';
 import type { Knobs } from '../config/knobs.js';
 import { describeReload, KnobsReload } from '../config/knobs-watch.js';
 import type { KnobSources } from '../config/load.js';
+import type { Audit, AuditOptions } from '../audit/metrics.js';
+import type { MetricsAddress } from '../audit/metrics-address.js';
+import type { MetricsServer } from '../audit/server.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { InputError } from '../errors.js';
+import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
 import type { AgentLog } from './log.js';
-import { Reporter, reportSocket, serveReports } from './report.js';
+import { Reporter, reportSocket, serveReports, type AgentInput } from './report.js';
 import { Sensorium } from './sensorium.js';
+import { UnsafeWatch } from './unsafe.js';
 import { describeReason } from './words.js';
 
 /** A safeguard, not a signal: rare enough to cost nothing. */
@@ -28,6 +33,12 @@ export interface RunOptions {
   readonly knobSources: KnobSources;
   /** A unix socket on which applications say how backends do. */
   readonly appSocket?: string;
+  /** Where ticks are recorded: by default in memory, the last minutes. */
+  readonly record?: RecordOptions;
+  /** Where Prometheus may ask; without it nothing is served. */
+  readonly metrics?: MetricsAddress;
+  /** Of this nity. */
+  readonly version: string;
   readonly log: AgentLog;
   /** Ends the run cleanly when it is aborted. */
   readonly signal: AbortSignal;
@@ -56,6 +67,20 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
   }
 }
 
+/** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
+async function audited(
+  address: MetricsAddress,
+  of: AuditOptions,
+  staleAfterMs: () => number,
+): Promise<{ readonly audit: Audit; readonly server: MetricsServer }> {
+  const [{ Audit }, { serveMetrics }] = await Promise.all([
+    import('../audit/metrics.js'),
+    import('../audit/server.js'),
+  ]);
+  const audit = new Audit(of);
+  return { audit, server: await serveMetrics(address, audit, staleAfterMs) };
+}
+
 /** Calls `reload` on SIGHUP; Node calls it between ticks, never within one. */
 function onHangup(reload: () => void): () => void {
   process.on('SIGHUP', reload);
@@ -73,6 +98,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
   undo.push(() => {
     plane.close();
   });
+  let recorder: FlightRecorder | undefined;
   try {
     const own = lockAsAgent(pinPath);
     undo.push(() => {
@@ -80,6 +106,8 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     const phase = nodeNumber(hostname());
     const clock = new TickClock(knobs.tickMs, phase);
+    recorder = new FlightRecorder({ record: options.record ?? { kind: 'ring' }, log, phase });
+    undo.push(() => recorder?.close(), recorder.attach());
     const senses = new Sensorium(log);
     undo.push(() => senses.close());
     senses.wakeOnStall(() => {
@@ -95,10 +123,28 @@ export async function runAgent(options: RunOptions): Promise<void> {
     if (options.appSocket !== undefined) {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }
-    const reporter = new Reporter();
+    const reporter = new Reporter(options.version);
     const reports = await serveReports(reportSocket(pinPath), reporter);
     undo.push(() => reports.close());
 
+    let audit: Audit | undefined;
+    if (options.metrics !== undefined) {
+      const served = await audited(
+        options.metrics,
+        { plane, version: options.version, addresses: () => agent.addressCount() },
+        () => knobs.tau1Ms,
+      );
+      undo.push(() => served.server.close());
+      ({ audit } = served);
+      const { host, port } = served.server.address;
+      log.info(`metrics are served at http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+    }
+
+    /** Null: the newest version of the input is in force. */
+    const told = (input: AgentInput, rejected: string | null) => {
+      audit?.input(input, rejected === null);
+      reporter.input(input, rejected);
+    };
     const reloading = new KnobsReload(options.knobSources, knobs);
     undo.push(
       onHangup(() => {
@@ -109,6 +155,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
           clock.retime(knobs.tickMs);
           senses.retune(knobs);
         }
+        told('knobs', outcome.kind === 'broken' ? outcome.problem.message : null);
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
@@ -120,13 +167,16 @@ export async function runAgent(options: RunOptions): Promise<void> {
       changed(routes) {
         try {
           serve(routes);
+          told('services', null);
           log.info(`${options.services} changed: ${routes.length} routes are served`);
         } catch (error) {
           if (!(error instanceof InputError)) throw error;
+          told('services', error.message);
           log.warn(`${error.message} The last good services stay in force.`);
         }
       },
       broken(problem) {
+        told('services', problem.message);
         log.warn(`${problem.message}\nThe last good services stay in force.`);
       },
     });
@@ -137,18 +187,26 @@ export async function runAgent(options: RunOptions): Promise<void> {
     log.info(`${watch.routes.length} routes are served from ${options.services}`);
 
     const reconciler = new Reconciler(plane, socketsObjectPath);
+    const unsafe = new UnsafeWatch();
     let nextReconcile = performance.now() + reconcileEveryMs;
     await clock.run(signal, (lagMs) => {
       const tick = agent.tick(lagMs);
       reporter.see(tick, performance.now(), knobs);
+      recorder?.see(tick);
+      audit?.see(tick, performance.now());
       const words = describe(tick);
       if (words !== undefined) log.info(words);
+      const alarm = unsafe.see(tick, performance.now());
+      if (alarm !== undefined) log.warn(alarm);
       if (performance.now() < nextReconcile) return;
       nextReconcile = performance.now() + reconcileEveryMs;
       reconcile(reconciler, agent, log);
     });
     agent.stop();
     log.info('stopped; the dataplane stays and holds the field');
+  } catch (error) {
+    recorder?.crashed();
+    throw error;
   } finally {
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   }

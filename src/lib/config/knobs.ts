@@ -98,6 +98,7 @@ export const knobSchema = {
     2,
     'Open connections per slot, relative to the route, from which they count.',
   ),
+  noise: number('ratio', [0, 1], 0.1, 'Deviation of a latency from normal that is none.'),
   errorReference: number('ratio', [0.001, 1], 0.05, 'Failure ratio that counts as pressure 1.'),
   errorMax: number('pressure', [1, 1_000], 20, 'Most that the error term can be.'),
   errorGate: number(
@@ -128,7 +129,18 @@ export const knobSchema = {
     0.3,
     'Part of its fair share by which a backend must be off to move.',
   ),
-  settleBand: number('ratio', [0, 1], 0.08, 'Part of its fair share at which moving stops again.'),
+  settleBand: number(
+    'ratio',
+    [0, 1],
+    0.08,
+    'Part of its fair share, or one slot, at which moving stops again.',
+  ),
+  offMs: integer(
+    'ms',
+    [0, 600_000],
+    3_000,
+    'How long a backend may be off by more than the settle band before it moves all the same.',
+  ),
   floorShare: number('ratio', [0, 1], 0.05, 'Least part of its fair share that a backend keeps.'),
   skewTolerance: number(
     'ratio',

@@ -68,6 +68,11 @@ export function knobsFrom(sources: KnobSources): Knobs {
   return effectiveKnobs(sources).knobs;
 }
 
+/** What the command line alone sets; each is right by itself. */
+export function knobsSet(flags: readonly string[]): Readonly<Partial<Record<KnobName, number>>> {
+  return Object.fromEntries(flags.map(fromFlag).map(({ name, value }) => [name, value]));
+}
+
 /** Each alone is right by now; what they must not be together is told with their places. */
 function together(
   values: Readonly<Partial<Record<KnobName, number>>>,

@@ -174,6 +174,13 @@ function removeTree(path: string): void {
   rmdirSync(path);
 }
 
+/** What one load that was killed left; for whoever knows that it was. */
+export function removeLeftover(path: string): void {
+  exclusively(dirname(path), () => {
+    removeTree(path);
+  });
+}
+
 /** What a load that was killed half-way left: its links would still run. */
 function removeLeftovers(pinPath: string): void {
   const prefix = `${basename(pinPath)}-loading-`;

@@ -53,7 +53,11 @@ export interface ProgramInfo {
   readonly runCount: bigint;
   readonly verifiedInstructions: number;
   readonly translatedBytes: number;
+  /** 0 when the kernel interprets it. */
   readonly jitedBytes: number;
+  /** On CLOCK_BOOTTIME, unlike all other times here. */
+  readonly loadedNs: bigint;
+  readonly mapIds: readonly number[];
 }
 
 export interface BpfProgram {
@@ -193,6 +197,8 @@ interface Addon {
   readonly libbpfVersion: () => string;
   readonly fileSystemType: (path: string) => 'bpf' | 'cgroup2' | 'other';
   readonly cgroupId: (path: string) => bigint;
+  /** Programs attached to a cgroup; effective: all that run for it, in their order. */
+  readonly cgroupPrograms: (path: string, attachType: number, effective: boolean) => number[];
   /** The kernel times every program until the returned function is called. */
   readonly enableRunTimeStats: () => () => void;
   readonly iterateSockets: (object: string, flows: MapHandle) => Uint8Array;
@@ -229,6 +235,7 @@ export const {
   libbpfVersion,
   fileSystemType,
   cgroupId,
+  cgroupPrograms,
   enableRunTimeStats,
   iterateSockets,
 } = addon;

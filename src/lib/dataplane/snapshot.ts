@@ -1,6 +1,6 @@
 // The maps read as a person thinks of them: routes by name, backends by address.
 // Read-only, and needs no agent. What names something missing is shown as such.
-import { BackendState, Counter, FlowPhase, Gear, None } from './abi.js';
+import { BackendState, FlowPhase, Gear, None } from './abi.js';
 import {
   admissionModeName,
   budgetOf,
@@ -9,6 +9,7 @@ import {
   type Budget,
   type Override,
 } from './control.js';
+import { readCounters, type CounterName } from './counters.js';
 import { connectEdges, latencyEdges, quantileNs } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
 import { iterateSockets } from './native.js';
@@ -220,20 +221,8 @@ export class Snapshot {
   }
 
   /** Node totals by reason, summed over the CPUs. */
-  counters(): Record<string, bigint> {
-    const handle = this.plane.handle('counters');
-    const key = new Uint8Array(4);
-    const totals: Record<string, bigint> = {};
-    for (const [name, index] of Object.entries(Counter)) {
-      if (index === Counter.counters) continue;
-      new DataView(key.buffer).setUint32(0, index, true);
-      const perCpu = handle.lookup(key) ?? new Uint8Array(0);
-      const words = new DataView(perCpu.buffer, perCpu.byteOffset, perCpu.byteLength);
-      let total = 0n;
-      for (let at = 0; at < words.byteLength; at += 8) total += words.getBigUint64(at, true);
-      totals[name] = total;
-    }
-    return totals;
+  counters(): Record<CounterName, bigint> {
+    return readCounters(this.plane);
   }
 
   maps(): {

@@ -162,6 +162,7 @@ export class KernelStage implements Stage {
         this.services,
         '--log-level',
         'warn',
+        '--no-record',
         ...knobs,
       ],
       { stdio: ['ignore', 'ignore', 'inherit'], detached: true },

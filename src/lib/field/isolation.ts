@@ -121,8 +121,31 @@ export function offered(circuit: Circuit, knobs: Knobs): number {
 
 /**
  * Isolating most of a route is a cascade: past half of it the cause is not the
- * backends, and none is isolated (Envoy's panic threshold is the same half).
+ * backends (Envoy's panic threshold is the same half).
  */
 export function isSystemic(isolated: number, backends: number): boolean {
   return backends > 0 && isolated * 2 > backends;
+}
+
+/**
+ * Who is out of the game but for a drip. When it is systemic, who is slow or silent is
+ * back in it, for work is still done there. Who fails does none, so to leave it out
+ * burdens nobody: half of the route may stay out, by `order`.
+ */
+export function whoIsOut(
+  circuits: readonly Circuit[],
+  systemic: boolean,
+  order: readonly number[],
+): readonly boolean[] {
+  if (!systemic) return circuits.map(({ kind }) => kind === 'isolated');
+  const out = circuits.map(() => false);
+  let room = Math.floor(circuits.length / 2);
+  for (const i of order) {
+    const circuit = circuits[i];
+    if (room === 0) break;
+    if (circuit?.kind !== 'isolated' || circuit.cause !== 'errors') continue;
+    out[i] = true;
+    room--;
+  }
+  return out;
 }

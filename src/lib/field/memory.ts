@@ -17,6 +17,7 @@ export function freshMemory(knobs: Knobs): BackendMemory {
     pathReferenceUs: null,
     evidence: 0,
     circuit: { kind: 'admitted', nextCooldownMs: knobs.isolationMs },
+    underway: false,
   };
 }
 
@@ -108,6 +109,7 @@ export function remember(
     pathReferenceUs: average(before.pathReferenceUs, signals.connectUs, slowly),
     evidence: before.evidence,
     circuit: before.circuit,
+    underway: before.underway,
   };
 }
 
@@ -130,6 +132,7 @@ export function judged(
     pathReferenceUs: memory.pathReferenceUs,
     evidence,
     circuit,
+    underway: memory.underway,
   };
 }
 

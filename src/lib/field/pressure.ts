@@ -2,7 +2,7 @@
 // the backend itself, the path to it, its node. Each term is relative to what is
 // normal, so a backend like its peers has the pressure W_Q + W_L + W_P.
 import type { Knobs } from '../config/knobs.js';
-import { clamp, exp2, median } from './arithmetic.js';
+import { clamp, exp2, log2, median } from './arithmetic.js';
 import { typicalLog } from './memory.js';
 import type { Stalls } from './signals.js';
 import type { BackendMemory, BackendSignals, Pressure, Reference } from './types.js';
@@ -12,6 +12,8 @@ interface Observed {
   readonly memory: BackendMemory;
 }
 
+/** Standard deviations of a mean that are taken for chance. */
+const chanceSigmas = 1;
 /** A path twice as long as it was is as bad as a path can be: distance is no fault. */
 const pathMost = 2;
 
@@ -26,6 +28,15 @@ function openPerSlot({ signals, memory }: Observed): number | null {
 /** Few samples are noise: believe them by n/(n+k), and the peers for the rest. */
 function shrunk(value: number, neutral: number, samples: number, k: number): number {
   return samples <= 0 ? neutral : neutral + ((value - neutral) * samples) / (samples + k);
+}
+
+/**
+ * What measurement cannot tell from noise is no difference: it would only move the
+ * rounding of slots from one backend like its peers to another. d − n²/d is 0 at the
+ * noise, without a step, and soon the deviation itself.
+ */
+function beyondNoise(deviation: number, noise: number): number {
+  return Math.abs(deviation) <= noise ? 0 : deviation - (noise * noise) / deviation;
 }
 
 /** Only a queue well beyond the peers' counts, for open connections may just be long ones. */
@@ -44,13 +55,17 @@ function queueTerm(observed: Observed, reference: number | null, knobs: Knobs): 
 function latencyTerm({ memory }: Observed, reference: Reference, knobs: Knobs): number | null {
   const own = typicalLog(memory);
   if (own === null || reference.log === null) return null;
-  return exp2(shrunk(own - reference.log, 0, memory.answers, knobs.shrinkage));
+  // A mean of few answers is as uncertain as their spread over the root of their number.
+  const chance = chanceSigmas * Math.sqrt(reference.spread / memory.answers);
+  const octaves = beyondNoise(own - reference.log, Math.max(chance, log2(1 + knobs.noise)));
+  return exp2(shrunk(octaves, 0, memory.answers, knobs.shrinkage));
 }
 
 function pathTerm({ memory }: Observed, knobs: Knobs): number | null {
   const { pathUs, pathReferenceUs, connects, retransmits } = memory;
   if (pathUs === null || pathReferenceUs === null || pathReferenceUs <= 0) return null;
-  const ratio = shrunk(pathUs / pathReferenceUs, 1, connects, knobs.shrinkage);
+  const longer = 1 + beyondNoise(pathUs / pathReferenceUs - 1, knobs.noise);
+  const ratio = shrunk(longer, 1, connects, knobs.shrinkage);
   return Math.min(pathMost, ratio + retransmits / (connects + knobs.shrinkage + 1));
 }
 

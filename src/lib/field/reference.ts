@@ -11,6 +11,8 @@ export const noReference: Reference = { log: null, spread: 0, ticks: 0 };
 const nature = 2;
 /** What one answer can say at most, in octaves: a stray one must not isolate. */
 export const mostOctaves = 4;
+/** By how much more is tolerated of a backend when all are late. */
+const strainWeight = 2;
 /** Time constant of evidence, when there are no new answers. */
 const evidenceMs = 5_000;
 
@@ -111,8 +113,10 @@ export function judgeLatency(
     if (log !== null) known.push(log);
   }
   const reference = follow(before, median(known), tickVariance(heard, memories), dtMs, knobs);
-  const drift = tolerated(reference, knobs, slowerOctaves);
   const peers = tickMedian(heard);
+  // Where all are late, late answers are load, and to leave a backend out would add to it.
+  const strain = Math.max(0, (peers ?? 0) - (reference.log ?? peers ?? 0));
+  const drift = tolerated(reference, knobs, slowerOctaves) + strainWeight * strain;
   const kept = 1 - gain(dtMs, evidenceMs);
   const slowly = gain(dtMs, knobs.referenceMs);
   const backends = memories.map((memory, i): LatencyVerdict => {

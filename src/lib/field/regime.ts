@@ -50,6 +50,6 @@ export interface Strictness {
 export const strictness: Readonly<Record<Regime, Strictness>> = {
   laminar: { viscosity: 1, deadBand: 1, evidence: 1, gear: 'twin' },
   recovery: { viscosity: 1, deadBand: 0.5, evidence: 1, gear: 'twin' },
-  transition: { viscosity: 2, deadBand: 0.5, evidence: 0.75, gear: 'twin' },
+  transition: { viscosity: 2, deadBand: 0.75, evidence: 0.75, gear: 'twin' },
   crisis: { viscosity: 2, deadBand: 1, evidence: 1.5, gear: 'single' },
 };

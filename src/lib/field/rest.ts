@@ -37,8 +37,9 @@ export function isIdle(route: RouteSignals, before: RouteMemory, node: Demand): 
 
 /** Whether nothing in the memory changes any more by itself. */
 export function isSpent(memory: RouteMemory, knobs: Knobs): boolean {
-  const { moving, guard, regime, valve, overridden } = memory;
-  if (moving || guard !== 1 || regime !== 'laminar' || overridden !== null) return false;
+  const { moving, offMs, guard, regime, valve, overridden } = memory;
+  if (moving || offMs > 0 || guard !== 1 || regime !== 'laminar' || overridden !== null)
+    return false;
   if (valve.mode !== 'normal' || valve.debt > 0) return false;
   if (valve.goodputPerSecond !== null && valve.goodputPerSecond > 0) return false;
   for (const backend of memory.backends.values()) {

@@ -1,17 +1,17 @@
 // One route's step: what its backends did becomes what they may have. Each part
 // of the law has a file of its own; this is the order in which they act.
 import type { Knobs } from '../config/knobs.js';
-import { exp2 } from './arithmetic.js';
+import { exp2, median } from './arithmetic.js';
 import { routeReasons } from './causes.js';
 import { freshMemory } from './memory.js';
 import { move, type Moved } from './motion.js';
-import { isOut, observe, type Observation } from './observation.js';
+import { observe, type Observation } from './observation.js';
 import { normalPressure } from './pressure.js';
 import type { Reason } from './reasons.js';
 import { noReference } from './reference.js';
 import { isIdle, isSpent } from './rest.js';
 import { regimeOf, strictness } from './regime.js';
-import type { AdmissionMode, BackendState } from './states.js';
+import type { AdmissionMode } from './states.js';
 import type {
   BackendField,
   BackendMemory,
@@ -22,7 +22,7 @@ import type {
 } from './types.js';
 import { freshValve, gravest, stepValve, type Demand } from './valve.js';
 
-/** So many times the pressure of a backend like its peers is called degraded. */
+/** So many times the pressure of its peers is called degraded. */
 const degradedAt = 1.5;
 
 const freshRoute: RouteMemory = {
@@ -30,6 +30,7 @@ const freshRoute: RouteMemory = {
   order: [],
   reference: noReference,
   moving: false,
+  offMs: 0,
   guard: 1,
   skew: 0,
   valve: freshValve,
@@ -82,28 +83,36 @@ function demandOf(
   return gravest(all);
 }
 
-function stateOf(observation: Observation, i: number, knobs: Knobs): BackendState {
-  if (isOut(observation, i)) return 'isolated';
-  const pressure = observation.pressures[i] ?? noPressure;
-  return pressure.total > degradedAt * normalPressure(knobs) ? 'degraded' : 'healthy';
+/** What a peer's pressure is now: normal, or the median's where all are under pressure. */
+function peerPressure({ pressures, out }: Observation, knobs: Knobs): number {
+  const totals = pressures.filter((_, i) => out[i] !== true).map(({ total }) => total);
+  return Math.max(normalPressure(knobs), median(totals) ?? 0);
 }
 
 function backendFields(
   route: RouteSignals,
   observation: Observation,
-  { slots, targets, weights }: Moved,
+  { slots, targets, weights, underway }: Moved,
   knobs: Knobs,
 ): BackendField[] {
+  const { out, pressures, memories } = observation;
+  // Where all are late none is worse than its peers: the twin, which passes over the
+  // degraded, has to choose between them.
+  const most = degradedAt * peerPressure(observation, knobs);
   return route.backends.map((signals, i): BackendField => {
+    const pressure = pressures[i] ?? noPressure;
+    const admitted = pressure.total > most ? 'degraded' : 'healthy';
+    const memory = memories[i] ?? freshMemory(knobs);
+    const moves = underway[i] ?? false;
     return {
       id: signals.id,
       slots: slots[i] ?? 0,
       before: signals.slots,
       target: targets[i] ?? 0,
       weight: weights[i] ?? 0,
-      state: stateOf(observation, i, knobs),
-      pressure: observation.pressures[i] ?? noPressure,
-      memory: observation.memories[i] ?? freshMemory(knobs),
+      state: out[i] === true ? 'isolated' : admitted,
+      pressure,
+      memory: memory.underway === moves ? memory : { ...memory, underway: moves },
     };
   });
 }
@@ -149,10 +158,10 @@ export function stepRoute(
   }
   const strict = strictness[before.regime];
   const observation = observe(route, before, strict, dtMs, knobs);
-  const moved = move(route, before, observation, strict, knobs);
+  const moved = move(route, before, observation, strict, dtMs, knobs);
   const conductance = conductanceOf(moved.slots, observation, route.slots, knobs);
   const demand = demandOf(observation, conductance, node, knobs);
-  const valve = stepValve(before.valve, demand, route, dtMs, knobs);
+  const valve = stepValve(before.valve, demand, observation.congested, route, dtMs, knobs);
   const { mode } = valve.field;
   const backends = backendFields(route, observation, moved, knobs);
   const { reference, systemic } = observation;
@@ -188,9 +197,10 @@ export function stepRoute(
   const reasons = routeReasons(route, before, { observation, moved, mode, regime, demand }, knobs);
   const memory: RouteMemory = {
     backends: byId(backends),
-    order: moved.order,
+    order: observation.order,
     reference,
     moving: motion.moving,
+    offMs: moved.offMs,
     guard: motion.guard,
     skew: motion.skew,
     valve: valve.memory,

@@ -59,6 +59,45 @@ export function targets(
   }
 }
 
+/** The targets before they were rounded: who is at his floor has it, others what is left by weight. */
+export function exactly(
+  weights: readonly number[],
+  floors: readonly number[],
+  target: readonly number[],
+): number[] {
+  const free = target.map((count, i) => count > (floors[i] ?? 0));
+  let weight = 0;
+  let slots = 0;
+  free.forEach((isFree, i) => {
+    if (!isFree) return;
+    weight += weights[i] ?? 0;
+    slots += target[i] ?? 0;
+  });
+  return target.map((count, i) =>
+    free[i] === true && weight > 0 ? ((weights[i] ?? 0) / weight) * slots : count,
+  );
+}
+
+/**
+ * Targets for which those who may stay do so, as far as the sum allows: what the others
+ * give up or take has to come from somewhere.
+ */
+export function steadied(
+  current: readonly number[],
+  target: readonly number[],
+  stays: readonly boolean[],
+  order: readonly number[],
+): number[] {
+  const wish = current.map((count, i) => (target[i] ?? 0) - count);
+  const owed = wish.reduce((sum, delta, i) => (stays[i] === true ? sum + delta : sum), 0);
+  const way = Math.sign(owed);
+  const willing = wish.map((delta, i) => (stays[i] === true ? Math.max(0, delta * way) : 0));
+  const moved = apportion(willing, Math.abs(owed), order);
+  return current.map((count, i) =>
+    stays[i] === true ? count + way * (moved[i] ?? 0) : (target[i] ?? 0),
+  );
+}
+
 /**
  * One step from `current` towards `target`, both summing to the same, at most
  * `limit[i]` slots for each backend; the sum is kept.

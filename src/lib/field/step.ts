@@ -14,6 +14,8 @@ export const freshState: FieldState = {
   held: false,
 };
 
+export type Law = (state: FieldState, inputs: Inputs, knobs: Knobs) => StepResult;
+
 /**
  * One tick. A route that is not in the inputs is forgotten. For each route the
  * slots of its backends sum to its table's, unless it has no backend.

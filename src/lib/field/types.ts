@@ -30,6 +30,8 @@ export interface BackendSignals {
   /** Connects that ended well and badly, and first requests that were dropped or given up. */
   readonly connects: number;
   readonly failures: number;
+  /** Of the failures, requests that a connection was there for and nobody answered. */
+  readonly unserved: number;
   /** Failures to connect since its last success, as the kernel counts them. */
   readonly consecutiveFailures: number;
   /** Time-mean of its open connections; null when it cannot be told. */
@@ -97,6 +99,8 @@ export interface BackendMemory {
   /** Octaves by which slow answers exceeded what is tolerated (CUSUM). */
   readonly evidence: number;
   readonly circuit: Circuit;
+  /** Its slots are on their way to their target. */
+  readonly underway: boolean;
 }
 
 /** What is normal for a route. */
@@ -115,6 +119,10 @@ export interface ValveMemory {
   /** Since anything last asked for this mode or a stricter one. */
   readonly calmMs: number;
   readonly goodputPerSecond: number | null;
+  /** What the route carried at its best, of late. */
+  readonly carriedPerSecond: number;
+  /** What soft admits; null in any other mode. */
+  readonly budgetPerSecond: number | null;
   /** Connects refused and not yet made up for. */
   readonly debt: number;
 }
@@ -126,6 +134,8 @@ export interface RouteMemory {
   readonly reference: Reference;
   /** Slots are on their way to their targets (Schmitt trigger of the dead band). */
   readonly moving: boolean;
+  /** How long some backend has been off by more than the settle band. */
+  readonly offMs: number;
   /** Part of the viscosity's limit that the guard leaves, in (0, 1]. */
   readonly guard: number;
   readonly skew: number;

@@ -1,8 +1,9 @@
 // The admission valve of a route (RFC 0002): it closes at once when something
-// asks for it, and opens slowly, one mode at a time. What soft admits comes from
-// the goodput that was measured; what was refused is a debt, repaid out of it.
+// asks for it, and opens slowly, one mode at a time. What it refused is a debt, repaid
+// out of the goodput that was measured.
 import type { Knobs } from '../config/knobs.js';
 import { average, faded, gain, sum } from './arithmetic.js';
+import { budgetOf, carriedOf, type Fare } from './budget.js';
 import type { Cause } from './reasons.js';
 import { admissionModes, type AdmissionMode } from './states.js';
 import type { RouteSignals, ValveField, ValveMemory } from './types.js';
@@ -12,6 +13,8 @@ export const freshValve: ValveMemory = {
   inModeMs: 0,
   calmMs: 0,
   goodputPerSecond: null,
+  carriedPerSecond: 0,
+  budgetPerSecond: null,
   debt: 0,
 };
 
@@ -56,6 +59,12 @@ function nextMode(
   return admissionModes[gravity(before.mode) - 1] ?? 'normal';
 }
 
+function fareOf({ cause }: Demand, congested: boolean, pressed: boolean): Fare {
+  if (congested) return 'congested';
+  if (!pressed) return 'relieved';
+  return cause?.kind === 'ttf' || cause?.kind === 'stall' ? 'exhausted' : 'pressed';
+}
+
 export interface ValveStep {
   readonly memory: ValveMemory;
   readonly field: ValveField;
@@ -64,6 +73,7 @@ export interface ValveStep {
 export function stepValve(
   before: ValveMemory,
   demand: Demand,
+  congested: boolean,
   signals: RouteSignals,
   dtMs: number,
   knobs: Knobs,
@@ -80,15 +90,19 @@ export function stepValve(
     Math.max(0, before.debt + signals.refused - (pressed ? 0 : repaid)),
   );
   const changed = mode !== before.mode;
+  const carried = carriedOf(before.carriedPerSecond, goodput, dtMs);
+  const rates = { carriedPerSecond: carried, goodputPerSecond: goodput };
+  const fare = fareOf(demand, congested, pressed);
+  const budgetPerSecond =
+    mode === 'soft' ? budgetOf(before.budgetPerSecond, fare, rates, dtMs, knobs) : null;
   const memory: ValveMemory = {
     mode,
     inModeMs: changed ? 0 : before.inModeMs + dtMs,
     calmMs: changed ? 0 : calmMs,
-    goodputPerSecond: goodput,
+    ...rates,
+    budgetPerSecond,
     debt,
   };
-  const share = pressed ? knobs.budgetPressed : knobs.budgetHeadroom;
-  const budgetPerSecond = mode === 'soft' ? Math.max(knobs.budgetMin, goodput * share) : null;
   return {
     memory,
     field: {

@@ -17,13 +17,7 @@ export const tickInvariants = [
 ] as const;
 
 /** Those that need to see the connects, the tables or the whole run. */
-export const worldInvariants = [
-  'coherence',
-  'bounded-remap',
-  'liveness',
-  'accounting',
-  'bounded-cost',
-] as const;
+export const worldInvariants = ['coherence', 'bounded-remap', 'liveness', 'accounting'] as const;
 
 export type InvariantName = (typeof tickInvariants)[number] | (typeof worldInvariants)[number];
 

@@ -56,21 +56,26 @@ function shareOf(evidence: Evidence, places: readonly number[], span: Span): num
   return all === 0 ? null : to / all;
 }
 
-/** Shares are looked at over half a second: in a tenth there are too few requests. */
-const lookMs = 500;
+/** How much is looked at together: half a second tells when a share is gone. */
+const settlesLookMs = 500;
+/** A share that is back is compared with a fair one, so chance must be small beside it. */
+const recoversLookMs = 2_000;
+/** And is granted this many standard deviations of a count (Poisson). */
+const chanceSigmas = 2;
 
-/** Milliseconds from `after` until the share of `places` stays on the right side of `edge`. */
+/** Milliseconds from the span's begin until the share of `places` stays as it should be. */
 function staysAfter(
-  evidence: Evidence,
+  { fine }: Evidence,
   places: readonly number[],
-  afterMs: number,
-  untilMs: number,
-  right: (share: number) => boolean,
+  span: Span,
+  lookMs: number,
+  right: (to: number, all: number) => boolean,
 ): number | null {
+  const afterMs = span.fromMs;
   let since: number | null = null;
-  for (let fromMs = afterMs; fromMs + fineMs <= untilMs; fromMs += fineMs) {
-    const share = shareOf(evidence, places, { fromMs, toMs: Math.min(untilMs, fromMs + lookMs) });
-    if (share === null || right(share)) since ??= fromMs - afterMs;
+  for (let fromMs = afterMs; fromMs + lookMs <= span.toMs; fromMs += fineMs) {
+    const { to, all } = picks(fine, places, { fromMs, toMs: fromMs + lookMs });
+    if (all === 0 || right(to, all)) since ??= fromMs - afterMs;
     else since = null;
   }
   return since;
@@ -80,6 +85,11 @@ function staysAfter(
 function faultEnd({ faults, duration }: Scenario, atMs: number): number {
   const on = faults.filter(({ from, to }) => from <= atMs && to > atMs).map(({ to }) => to);
   return on.length === 0 ? duration : Math.min(...on, duration);
+}
+
+/** When the next fault begins after `atMs`, or the run's end. */
+function nextFault({ faults, duration }: Scenario, atMs: number): number {
+  return Math.min(duration, ...faults.map(({ from }) => from).filter((from) => from > atMs));
 }
 
 /** Peak share over a second, as a multiple of the fair one. */
@@ -134,18 +144,18 @@ function measured(limit: Limit, evidence: Evidence): number | null {
       return staysAfter(
         evidence,
         places,
-        limit.after,
-        faultEnd(scenario, limit.after),
-        (share) => share < limit.at,
+        { fromMs: limit.after, toMs: faultEnd(scenario, limit.after) },
+        settlesLookMs,
+        (to, all) => to < limit.at * all,
       );
     case 'recovers': {
       const fair = places.length / scenarioPlaces(scenario);
       return staysAfter(
         evidence,
         places,
-        limit.after,
-        scenario.duration,
-        (share) => share >= limit.at * fair,
+        { fromMs: limit.after, toMs: nextFault(scenario, limit.after) },
+        recoversLookMs,
+        (to, all) => to + chanceSigmas * Math.sqrt(to) >= limit.at * fair * all,
       );
     }
     case 'overshoot':

@@ -8,6 +8,7 @@ export interface Traffic {
   readonly requests: number;
   readonly ends: Readonly<Record<End, number>>;
   /** Of answered requests; null when there were none. */
+  readonly meanMs: number | null;
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly p999Ms: number | null;

@@ -5,6 +5,10 @@ import type { Tick } from '../agent/agent.js';
 import type { MakeBalancer, PolicyName } from './balancer.js';
 import { coarse, fineMs, measureLimits, type Measured } from './limits.js';
 import type { Phase, RunResult, Window } from './result.js';
+import type { Plane } from '../dataplane/plane.js';
+import { step, type Law } from '../field/step.js';
+import { LivenessWatch } from './invariants/liveness.js';
+import { RunWatch } from './invariants/run-watch.js';
 import type { Scenario } from './scenario.js';
 import { BalancerFront, type Front } from './world/front.js';
 import { NityFront } from './world/nity-front.js';
@@ -19,6 +23,13 @@ export interface Run {
   readonly measures: readonly Measured[];
 }
 
+export interface Sabotage {
+  /** Another law than the one that Nity ships. */
+  readonly law?: Law;
+  /** Hands in the maps, after each tick. */
+  readonly maps?: (plane: Plane, nowMs: number) => void;
+}
+
 export interface RunOptions {
   readonly scenario: Scenario;
   readonly policy: PolicyName;
@@ -26,6 +37,8 @@ export interface RunOptions {
   /** Simulated time, as the run goes. */
   readonly onProgress?: (nowMs: number) => void;
   readonly onTick?: (node: number, nowMs: number, tick: Tick) => void;
+  /** What is broken on purpose, to see that the watch over it names what breaks. */
+  readonly sabotage?: Sabotage;
 }
 
 const firstPort = 1024;
@@ -48,6 +61,8 @@ function connectionsOf({ clients, faults, nodes }: Scenario): number {
 class Simulation {
   readonly fine: Float64Array[];
   readonly watch: SlotWatch;
+  readonly invariants = new RunWatch();
+  readonly liveness: LivenessWatch;
   readonly ours: NityFront[] = [];
   readonly stopped = new Set<number>();
   readonly world: World;
@@ -74,6 +89,13 @@ class Simulation {
         if (window !== undefined) window[place] = (window[place] ?? 0) + 1;
       },
     });
+    this.liveness = new LivenessWatch(
+      scenario,
+      (ms, look) => {
+        this.world.at(ms, look);
+      },
+      () => (policy === 'nity' ? this.watch.held() : null),
+    );
   }
 
   private placeOf(id: string): number {
@@ -82,7 +104,7 @@ class Simulation {
   }
 
   private ourFront(node: number, places: number): NityFront {
-    const { scenario, policy, onTick } = this.options;
+    const { scenario, policy, onTick, sabotage } = this.options;
     const front = new NityFront({
       node,
       nodes: scenario.nodes,
@@ -91,8 +113,11 @@ class Simulation {
       connections: connectionsOf(scenario),
       knobs: scenario.knobs,
       judge: policy === 'nity' ? 'agent' : 'bare',
-      onTick: (from, nowMs, tick) => {
+      law: sabotage?.law ?? step,
+      onTick: (from, nowMs, tick, serving) => {
+        sabotage?.maps?.(serving.plane, nowMs);
         this.watch.see(from, nowMs, tick);
+        this.invariants.see(from, nowMs, tick, serving);
         onTick?.(from, nowMs, tick);
       },
     });
@@ -161,6 +186,11 @@ class Simulation {
         this.failsafe.find((seen) => seen.mode === mode && seen.atMs >= afterMs)?.atMs ?? null,
     });
     const limits = measures.map(({ outcome }) => outcome);
+    const invariants = this.invariants.verdicts(
+      world.connects,
+      world.nowMs,
+      this.liveness.verdict(),
+    );
     const result: RunResult = {
       scenario: scenario.name,
       policy,
@@ -173,9 +203,11 @@ class Simulation {
       series: this.series(ends),
       marks,
       limits,
-      invariants: [],
+      invariants,
       digest: createHash('sha256').update(world.ledger.digest()).digest('hex'),
-      pass: limits.every(({ binding, pass }) => pass || !binding),
+      pass:
+        limits.every(({ binding, pass }) => pass || !binding) &&
+        invariants.every(({ pass }) => pass),
       wallMs: performance.now() - beganMs,
     };
     return { result, measures };

@@ -223,6 +223,7 @@ export class KernelCounters {
       picks: since(last.picks, index, picks, known),
       connects: established + failed,
       failures: failed + unserved,
+      unserved,
       consecutiveFailures: read.failures(index),
       openMean: this.openMean(index, atNs, known),
       connectUs: established > 0 ? connectNs / established / 1000 : null,

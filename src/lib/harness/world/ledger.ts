@@ -102,9 +102,11 @@ export class Ledger {
     }
     const sorted = latencies.subarray(0, answered).sort();
     const at = (part: number) => microseconds(quantile(sorted, part));
+    const mean = answered === 0 ? null : sorted.reduce((sum, ms) => sum + ms, 0) / answered;
     return {
       requests,
       ends: Object.fromEntries(counts) as Record<End, number>,
+      meanMs: microseconds(mean),
       p50Ms: at(0.5),
       p99Ms: at(0.99),
       p999Ms: at(0.999),

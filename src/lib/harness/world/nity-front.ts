@@ -2,12 +2,14 @@
 // very agent that runs on a real node, by the world's clock.
 import { Agent, type Tick } from '../../agent/agent.js';
 import type { Knobs } from '../../config/knobs.js';
+import { tableSize, type RouteEntry } from '../../dataplane/book.js';
 import { readField } from '../../dataplane/control.js';
 import { ModelSource } from '../../dataplane/model-source.js';
 import type { ModelSockets } from '../../dataplane/native.js';
 import type { Plane } from '../../dataplane/plane.js';
 import { Projector } from '../../dataplane/projector.js';
 import { assignRing } from '../../field/ring.js';
+import type { Law } from '../../field/step.js';
 import type { End } from '../balancer.js';
 import type { Route, RouteName } from '../../routes/route-set.js';
 import type { Front } from './front.js';
@@ -30,17 +32,19 @@ export interface NityFrontOptions {
   readonly knobs: Knobs;
   /** `bare`: the dataplane with a heartbeat, and nobody who judges. */
   readonly judge: 'agent' | 'bare';
-  readonly onTick: (node: number, nowMs: number, tick: Tick) => void;
+  readonly onTick: (node: number, nowMs: number, tick: Tick, serving: Serving) => void;
+  /** The law, if not the one that Nity ships. */
+  readonly law: Law;
+}
+
+/** What a tick left in the maps, to be looked into. */
+export interface Serving {
+  readonly plane: Plane;
+  readonly entries: Iterable<RouteEntry>;
 }
 
 function dotted(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
-}
-
-function slotsOf(endpoints: number, perRoute: number): number {
-  let slots = perRoute;
-  while (slots < endpoints * 8) slots *= 2;
-  return slots;
 }
 
 export class NityFront implements Front {
@@ -54,7 +58,7 @@ export class NityFront implements Front {
 
   constructor(private readonly options: NityFrontOptions) {
     const { knobs, services, endpoints, connections } = options;
-    const each = slotsOf(Math.ceil((2 * endpoints) / services), knobs.slotsPerRoute);
+    const each = tableSize(Math.ceil((2 * endpoints) / services), knobs.slotsPerRoute);
     this.source = new ModelSource(knobs, {
       slots: 4 * services * each,
       routes: services + 16,
@@ -80,13 +84,14 @@ export class NityFront implements Front {
 
   /** A fresh agent over whatever field there is. */
   appoint(): void {
-    const { knobs, judge, node } = this.options;
+    const { knobs, judge, node, law } = this.options;
     if (judge === 'agent') {
       this.agent = new Agent({
         plane: this.plane,
         knobs,
         exclusively: (change) => change(),
         phase: node,
+        law,
       });
     } else {
       this.bare = new Projector(this.plane, {
@@ -122,7 +127,10 @@ export class NityFront implements Front {
     if (this.agent !== undefined) {
       if (this.mustServe) this.agent.serve(this.routes);
       this.mustServe = false;
-      this.options.onTick(this.options.node, nowMs, this.agent.tick());
+      const tick = this.agent.tick();
+      const { plane } = this;
+      const entries = this.agent.projector.book.routes.values();
+      this.options.onTick(this.options.node, nowMs, tick, { plane, entries });
     } else if (this.bare !== undefined) {
       if (this.mustServe) this.deal(this.bare);
       this.mustServe = false;

@@ -1,0 +1,63 @@
+// May this process ask the kernel at all?
+import { fail, ok, some, warn, type Rule } from '../check.js';
+import { newerThan } from '../kernel-release.js';
+
+const needed = ['CAP_BPF', 'CAP_NET_ADMIN', 'CAP_PERFMON'] as const;
+
+export const privilegeRules: readonly Rule[] = [
+  {
+    id: 'NITY010',
+    group: 'privilege',
+    name: 'capabilities',
+    expected: 'CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON',
+    hint: 'Run it with sudo, or give the container these capabilities in its securityContext.',
+    about:
+      'Without them nothing can be loaded, and most of the other checks cannot see what they are about.',
+    look: ({ privilege: { uid, capabilities } }) => {
+      // CAP_SYS_ADMIN is what the others were split from, and still stands for them.
+      const stands = capabilities.has('CAP_SYS_ADMIN') ? ['CAP_BPF', 'CAP_PERFMON'] : [];
+      const missing = needed.filter((name) => !capabilities.has(name) && !stands.includes(name));
+      if (missing.length === 0) return ok(`uid ${uid} has them`);
+      return fail(`uid ${uid} lacks ${some(missing)}`);
+    },
+  },
+  {
+    id: 'NITY011',
+    group: 'privilege',
+    name: 'user namespace',
+    expected: 'the initial one',
+    hint: 'Run it outside of the user namespace: on the node, or in a privileged container.',
+    about:
+      'The kernel grants BPF to the initial user namespace only, whatever capabilities one has in another.',
+    look: ({ privilege }) =>
+      privilege.initialUserNamespace ? ok('the initial one') : fail('another one'),
+  },
+  {
+    id: 'NITY012',
+    group: 'privilege',
+    name: 'kernel lockdown',
+    expected: 'none or integrity',
+    hint: 'Boot without lockdown=confidentiality.',
+    about:
+      'A kernel that is locked down for confidentiality lets no program read its memory, and may refuse to load some.',
+    look: ({ privilege: { lockdown } }) => {
+      if (lockdown === null) return ok('the kernel has none');
+      return lockdown === 'confidentiality' ? fail(lockdown) : ok(lockdown);
+    },
+  },
+  {
+    id: 'NITY013',
+    group: 'privilege',
+    name: 'locked memory',
+    expected: 'no limit, or a kernel 5.11 or newer',
+    hint: 'Raise it: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit.',
+    about:
+      'Before 5.11 maps count as locked memory of the process, and the limit is met long before the maps are made.',
+    look: ({ privilege: { memlockBytes }, kernel: { release } }) => {
+      if (memlockBytes === null) return ok('no limit');
+      const seen = `${Math.round(memlockBytes / 1024)} KiB`;
+      if (newerThan(release, 5, 11)) return ok(`${seen}, which this kernel does not go by`);
+      return memlockBytes < 512 << 20 ? fail(seen) : warn(seen);
+    },
+  },
+];

@@ -1,0 +1,229 @@
+// The metrics over the model's maps: what traffic and the law make of them, how many
+// there may be, and what they must never say.
+import { beforeEach, describe, expect, it } from 'vitest';
+
+import { Agent, type Senses } from '../../src/lib/agent/agent.js';
+import { catalogue, mostSeries, namedRoutes } from '../../src/lib/audit/catalogue.js';
+import { parseMetricsAddress } from '../../src/lib/audit/metrics-address.js';
+import { Audit } from '../../src/lib/audit/metrics.js';
+import { defaultKnobs } from '../../src/lib/config/knobs.js';
+import { writeOverride } from '../../src/lib/dataplane/control.js';
+import { ipv4ToNumber } from '../../src/lib/dataplane/ipv4.js';
+import { ModelSource } from '../../src/lib/dataplane/model-source.js';
+import type { Plane } from '../../src/lib/dataplane/plane.js';
+import { nothingSensed, type NodeSignals } from '../../src/lib/field/signals.js';
+import { routeName, type Route } from '../../src/lib/routes/route-set.js';
+
+const ms = 1_000_000n;
+
+function route(i: number, ports: readonly number[]): Route {
+  return {
+    name: routeName(`shop/service-${i}`, 'http'),
+    addresses: [{ vip: `127.96.1.${i}`, port: 80, protocol: 'TCP' }],
+    backends: ports.map((port) => ({ address: '127.0.0.1', port })),
+    affinity: { kind: 'none' },
+    gear: 'auto',
+  };
+}
+
+describe('the metrics', () => {
+  let source: ModelSource;
+  let plane: Plane;
+  let agent: Agent;
+  let audit: Audit;
+  let cookie: bigint;
+
+  const begin = (routes: readonly Route[], node?: NodeSignals) => {
+    const senses: Senses | undefined =
+      node === undefined ? undefined : { node: () => node, app: () => null, hearsApps: false };
+    agent = new Agent({
+      plane,
+      knobs: defaultKnobs,
+      exclusively: (change) => change(),
+      ...(senses === undefined ? {} : { senses }),
+    });
+    agent.serve(routes);
+  };
+  const tick = (times = 1) => {
+    for (let i = 0; i < times; i++) {
+      source.model.setNowNs(source.model.nowNs() + 200n * ms);
+      audit.see(agent.tick(), i);
+    }
+  };
+  /** Connects to the first service; those to port 8002 are refused. */
+  const dial = (times: number) => {
+    for (let i = 0; i < times; i++) {
+      const socket = source.model.socket(cookie++, 1n, 0, 0);
+      if (socket.connect(ipv4ToNumber('127.96.1.1'), 80)?.port === 8002) socket.ended(1, 0, false);
+      else socket.established();
+      socket.release();
+    }
+  };
+  const lines = async () =>
+    (await audit.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  const value = async (series: string) => {
+    const line = (await lines()).find((one) => one.startsWith(`${series} `));
+    return line === undefined ? undefined : Number(line.slice(series.length + 1));
+  };
+
+  beforeEach(() => {
+    source = new ModelSource(defaultKnobs);
+    source.model.setNowNs(3_600_000n * ms);
+    plane = source.plane();
+    cookie = 1n;
+    audit = new Audit({
+      plane,
+      version: '1.2.3',
+      addresses: () => agent.addressCount(),
+      ofProcess: false,
+    });
+  });
+
+  it('count connects by how they were decided and how they ended', async () => {
+    begin([route(1, [8001, 8002, 8003])]);
+    tick();
+    dial(30);
+    tick();
+    const picked =
+      ((await value('nity_connects_picked_total{by="gear"}')) ?? 0) +
+      ((await value('nity_connects_picked_total{by="twin"}')) ?? 0);
+    expect(picked).toBe(30);
+    const refused = (await value('nity_connections_ended_total{how="refused"}')) ?? 0;
+    expect(refused).toBeGreaterThan(0);
+    expect(await value('nity_connections_established_total')).toBe(30 - refused);
+    // The kernel's totals, not what passed since the last look: asked again they are the same.
+    expect(await value('nity_connections_established_total')).toBe(30 - refused);
+  });
+
+  it('tell who is isolated and why, and each slot that moved once', async () => {
+    begin([route(1, [8001, 8002, 8003])]);
+    tick();
+    const dealt = await value('nity_slots_moved_total{cause="churn"}');
+    expect(dealt).toBe(await value('nity_table_entries{table="slots"}'));
+    dial(30);
+    tick();
+    expect(await value('nity_backends{state="isolated"}')).toBe(1);
+    expect(await value('nity_backends_isolated{cause="errors"}')).toBe(1);
+    expect(await value('nity_slots_moved_total{cause="isolation"}')).toBeGreaterThan(10);
+  });
+
+  it('time first bytes in the octaves of the kernel', async () => {
+    begin([route(1, [8001])]);
+    tick();
+    const { backendCounters } = plane;
+    const histogram = backendCounters.read(1).firstByteHistogram;
+    // Bucket 20 is [2^21, 1.25 * 2^21) ns: 2.1 ms and a little.
+    histogram[20] = 7;
+    backendCounters.write(1, { firstByteHistogram: histogram, answered: 7n });
+    tick();
+    expect(await value('nity_first_byte_seconds_bucket{le="0.002097152"}')).toBe(0);
+    expect(await value('nity_first_byte_seconds_bucket{le="0.004194304"}')).toBe(7);
+    expect(await value('nity_first_byte_seconds_bucket{le="+Inf"}')).toBe(7);
+    expect(await value('nity_first_byte_seconds_count')).toBe(7);
+    expect(await value('nity_first_byte_seconds_sum')).toBeCloseTo(7 * 0.00236, 3);
+  });
+
+  it('say what is missing by leaving it out, and never as zero', async () => {
+    const bare = nothingSensed('this is a test');
+    const read = (used: number) => ({ kind: 'read', value: { used, limit: 100 } }) as const;
+    begin([route(1, [8001])], { ...bare, usage: { ...bare.usage, memory: read(25) } });
+    tick();
+    expect(await value('nity_node_used_ratio{resource="memory"}')).toBe(0.25);
+    expect(await value('nity_node_used_ratio{resource="conntrack"}')).toBeUndefined();
+    expect(await value('nity_node_stall_ratio{resource="cpu",kind="some"}')).toBeUndefined();
+    expect(await value('nity_sensor_up{sensor="memory"}')).toBe(1);
+    expect(await value('nity_sensor_up{sensor="psi cpu"}')).toBe(0);
+    // Nothing grows, so nothing is exhausted at any time.
+    expect((await lines()).some((line) => line.startsWith('nity_node_exhaustion'))).toBe(false);
+  });
+
+  it('name the resource that runs out first, and how long it lasts', async () => {
+    const bare = nothingSensed('this is a test');
+    const usage = { used: 8e9, limit: 1e10 };
+    const node: NodeSignals = {
+      ...bare,
+      usage: { ...bare.usage, memory: { kind: 'read', value: usage } },
+    };
+    begin([route(1, [8001])], node);
+    for (let i = 0; i < 30; i++) {
+      usage.used += 1e7;
+      tick();
+    }
+    const seconds = await value('nity_node_exhaustion_seconds{resource="memory"}');
+    expect(seconds).toBeGreaterThan(20);
+    expect(seconds).toBeLessThan(60);
+  });
+
+  it('name the worst routes and no more than so many of them', async () => {
+    begin(Array.from({ length: 40 }, (_, i) => route(i + 1, [8001, 8002])));
+    tick();
+    for (let index = 1; index <= 40; index++) {
+      const mode = index > 38 ? 'hard' : 'soft';
+      writeOverride(plane, index, { mode, expiresNs: plane.nowNs() + 3_600_000n * ms });
+    }
+    tick();
+    const named = (await lines()).filter((line) => line.startsWith('nity_route_trouble'));
+    expect(named).toHaveLength(namedRoutes);
+    expect(named.slice(0, 2).every((line) => line.includes('mode="hard"'))).toBe(true);
+    expect(await value('nity_routes_overridden{mode="soft"}')).toBe(38);
+    for (let index = 1; index <= 40; index++) plane.rtControl.write(index, { overrideWord: 0n });
+    tick();
+    expect((await lines()).some((line) => line.startsWith('nity_route_trouble'))).toBe(false);
+  });
+
+  it('stay within the catalogue: no other name, no other value of a label, no more series', async () => {
+    begin(Array.from({ length: 40 }, (_, i) => route(i + 1, [8001, 8002, 8003])));
+    tick();
+    dial(50);
+    for (let index = 1; index <= 40; index++) {
+      writeOverride(plane, index, { mode: 'hard', expiresNs: plane.nowNs() + 3_600_000n * ms });
+    }
+    tick(5);
+    const told = await lines();
+    const byName = new Map(Object.values(catalogue).map((metric) => [metric.name, metric]));
+    for (const line of told) {
+      const [, full = '', labels = ''] = /^(\w+)(?:\{(.*)\})? /.exec(line) ?? [];
+      const metric = byName.get(full) ?? byName.get(full.replace(/_(bucket|sum|count)$/, ''));
+      expect(metric, line).toBeDefined();
+      for (const [, label = '', said = ''] of labels.matchAll(/(\w+)="([^"]*)"/g)) {
+        const allowed = (metric?.labels as Readonly<Record<string, unknown>> | undefined)?.[label];
+        if (Array.isArray(allowed)) expect(allowed, line).toContain(said);
+        else if (label !== 'le') expect(allowed, line).toHaveProperty('atMost');
+      }
+    }
+    const most = Object.values(catalogue).reduce((sum, metric) => sum + mostSeries(metric), 0);
+    expect(told.length).toBeLessThanOrEqual(most);
+    expect(most).toBeLessThan(2000);
+    // The rule that nothing may break: no backend, no pod, no address.
+    expect(told.join('\n')).not.toMatch(/\d+\.\d+\.\d+\.\d+|:800\d/);
+  });
+});
+
+describe('the catalogue of metrics', () => {
+  it('follows the conventions of Prometheus in every name', () => {
+    for (const { name, type, help, labels } of Object.values(catalogue)) {
+      expect(name).toMatch(/^nity_[a-z_]+$/);
+      expect(name.endsWith('_total'), name).toBe(type === 'counter');
+      expect(name, 'base units only').not.toMatch(/_(ms|us|ns|milliseconds|percent|kib)(_|$)/);
+      expect(help, name).toMatch(/^[A-Z0-9].*\.$/);
+      for (const label of Object.keys(labels)) {
+        expect(label).not.toMatch(/backend|pod|ip|address|instance|job/);
+      }
+    }
+  });
+});
+
+describe('the address to serve metrics at', () => {
+  it('is a host and a port', () => {
+    expect(parseMetricsAddress('127.0.0.1:9464')).toEqual({ host: '127.0.0.1', port: 9464 });
+    expect(parseMetricsAddress('[::1]:0')).toEqual({ host: '::1', port: 0 });
+    expect(parseMetricsAddress('localhost:1')).toEqual({ host: 'localhost', port: 1 });
+  });
+
+  it.each(['9464', ':9464', '::1:9464', '127.0.0.1', '127.0.0.1:65536', '127.0.0.1:x'])(
+    'is not %s',
+    (text) => {
+      expect(() => parseMetricsAddress(text)).toThrow(/is not an address to serve metrics at/);
+    },
+  );
+});

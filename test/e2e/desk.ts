@@ -1,0 +1,112 @@
+// An operator's desk for one test: a pin path, a cgroup, a services file and a place for
+// sockets and logs of its own, the built command line, and agents that go when it goes.
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
+import { unload } from '../../src/lib/dataplane/unload.js';
+import { until } from '../kernel/rig.js';
+
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const cli = join(import.meta.dirname, '../../bin/run.js');
+let desks = 0;
+
+export class Desk {
+  readonly name = `nity-test-desk-${process.pid}-${desks++}`;
+  readonly pinPath = `/sys/fs/bpf/${this.name}`;
+  readonly directory = mkdtempSync(join(tmpdir(), 'nity-desk-'));
+  readonly services = join(this.directory, 'services.yaml');
+  readonly cgroup = join(cgroupRoot(), this.name);
+  private readonly agents: ChildProcess[] = [];
+
+  constructor() {
+    mkdirSync(this.cgroup);
+  }
+
+  private get environment(): NodeJS.ProcessEnv {
+    return {
+      ...process.env,
+      NITY_PIN_PATH: this.pinPath,
+      NITY_RUN_DIR: this.directory,
+      NITY_AUDIT_LOG: join(this.directory, 'audit.jsonl'),
+    };
+  }
+
+  /** One service "shop/NAME" for each name, with so many backends that nobody listens at. */
+  serve(backends: Readonly<Record<string, number>>): void {
+    const services = Object.entries(backends).map(([name, count], i) => ({
+      name: `shop/${name}`,
+      vip: `127.96.202.${i + 1}`,
+      ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
+      backends: Array.from({ length: count }, (_, b) => ({
+        address: '127.0.0.1',
+        port: 30_000 + 100 * i + b,
+      })),
+    }));
+    // JSON is YAML.
+    writeFileSync(this.services, JSON.stringify({ services }));
+  }
+
+  nity(...args: readonly string[]): Promise<Outcome> {
+    return this.nityAs(0, args);
+  }
+
+  nityAs(uid: number, args: readonly string[]): Promise<Outcome> {
+    return new Promise((resolve) => {
+      execFile(
+        'setpriv',
+        ['--reuid', String(uid), '--clear-groups', process.execPath, cli, ...args],
+        { env: this.environment, timeout: 30_000 },
+        (error, stdout, stderr) => {
+          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+          resolve({ code, stdout, stderr });
+        },
+      );
+    });
+  }
+
+  load(): Promise<Outcome> {
+    return this.nity('load', '--cgroup', this.cgroup);
+  }
+
+  /** A running agent that serves; its log grows in `log()`. */
+  async agent(...args: readonly string[]): Promise<{ child: ChildProcess; log: () => string }> {
+    const child = spawn(
+      process.execPath,
+      [cli, 'run-agent', '--services', this.services, '--cgroup', this.cgroup, ...args],
+      { env: this.environment, stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    this.agents.push(child);
+    let log = '';
+    child.stderr.on('data', (bytes: Buffer) => (log += bytes.toString()));
+    await until(() => /epoch \d+: |routes are served[^]*epoch/.test(log));
+    return { child, log: () => log };
+  }
+
+  async end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+  }
+
+  /** Everything that load pinned goes; the desk may be laid again. */
+  async clear(): Promise<void> {
+    for (const child of this.agents.splice(0)) await this.end(child, 'SIGKILL');
+    if (existsSync(this.pinPath)) unload({ pinPath: this.pinPath, force: true });
+  }
+
+  async close(): Promise<void> {
+    await this.clear();
+    rmSync(this.directory, { recursive: true, force: true });
+    rmdirSync(this.cgroup);
+  }
+}
