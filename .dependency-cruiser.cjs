@@ -39,7 +39,7 @@ module.exports = {
       { path: '^src/', pathNot: '^src/lib/dataplane/' },
       { path: '^src/lib/dataplane/native\\.ts$', dependencyTypesNot: ['type-only'] },
     ),
-    only('routes', '@kubernetes/client-node'),
+    only('kubernetes', '@kubernetes/client-node'),
     only('audit', 'prom-client'),
     wall(
       'src-not-tests',

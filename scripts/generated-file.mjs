@@ -1,14 +1,15 @@
 // A file that is generated and committed: written when it differs, or, with
 // --check, only told to be stale.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import prettier from 'prettier';
 
-/** `path` is from the project's root; `source` is formatted as the project formats. */
+/** `path` is from the project's root; `source` is formatted as the project formats, if `parser` is named. */
 export async function keep(path, source, parser) {
   const target = fileURLToPath(new URL(`../${path}`, import.meta.url));
   const options = await prettier.resolveConfig(target);
-  const text = await prettier.format(source, { ...options, parser });
+  const text = parser === null ? source : await prettier.format(source, { ...options, parser });
   let present = '';
   try {
     present = readFileSync(target, 'utf8');
@@ -21,5 +22,6 @@ export async function keep(path, source, parser) {
     process.exitCode = 1;
     return;
   }
+  mkdirSync(dirname(target), { recursive: true });
   writeFileSync(target, text);
 }

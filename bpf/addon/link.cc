@@ -5,10 +5,27 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <cerrno>
+#include <fstream>
+#include <string>
 
 #include "error.h"
 
 namespace nity {
+
+/*
+ * The tag of the program behind a link, which the link tells its holder in fdinfo. The program
+ * itself can be asked only through a descriptor, and one by its number needs CAP_SYS_ADMIN.
+ */
+static Napi::Value program_tag(Napi::Env env, int fd)
+{
+	std::ifstream fdinfo("/proc/self/fdinfo/" + std::to_string(fd));
+	std::string key, value;
+
+	while (fdinfo >> key >> value)
+		if (key == "prog_tag:")
+			return Napi::String::New(env, value);
+	return env.Null();
+}
 
 Napi::Function Link::define(Napi::Env env)
 {
@@ -46,6 +63,7 @@ Napi::Value Link::info(const Napi::CallbackInfo &info)
 
 	made.Set("id", kernel.id);
 	made.Set("programId", kernel.prog_id);
+	made.Set("programTag", program_tag(env, fd_.get()));
 	/* 0 once the cgroup is gone: the link then runs for nobody. */
 	made.Set("cgroupId", Napi::BigInt::New(env, uint64_t(kernel.cgroup.cgroup_id)));
 	made.Set("attachType", kernel.cgroup.attach_type);

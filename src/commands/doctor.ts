@@ -17,6 +17,7 @@ import { examine, judge, rules, type Verdict } from '../lib/doctor/doctor.js';
 import { fix, type Fixed } from '../lib/doctor/fix.js';
 import { probe } from '../lib/doctor/probe.js';
 import { UsageError } from '../lib/errors.js';
+import { openApi } from '../lib/kubernetes/ask.js';
 
 interface Doctor extends Answer {
   readonly ok: boolean;
@@ -30,8 +31,8 @@ const againMs = 1000;
 export default class DoctorCommand extends NityCommand<typeof DoctorCommand> {
   static override summary = 'What is wrong on this node, and what to do about it.';
   static override description =
-    'Looks at privileges, kernel, mounts, programs, maps, agent, field, sensors and at who else ' +
-    'is at the hooks, and changes nothing, but with --fix. Exit code 0: nothing is wrong; 1: ' +
+    'Looks at privileges, kernel, mounts, programs, maps, agent, field, sensors, at who else ' +
+    'is at the hooks and at the cluster, and changes nothing, but with --fix. Exit code 0: nothing is wrong; 1: ' +
     'something is; 3: a privilege or a feature of the kernel is missing.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
@@ -56,6 +57,16 @@ export default class DoctorCommand extends NityCommand<typeof DoctorCommand> {
     wait: Flags.string({ summary: 'look again each second for so long until nothing is wrong' }),
     fix: Flags.boolean({ summary: 'mend what can be mended without harm, and look again' }),
     'audit-log': changeFlags['audit-log'],
+    kubeconfig: Flags.string({
+      summary: 'look at this cluster too; by default at that of KUBECONFIG, or of this pod',
+      env: 'NITY_KUBECONFIG',
+      helpGroup: 'CLUSTER',
+    }),
+    context: Flags.string({
+      summary: 'the context of the kubeconfig',
+      env: 'NITY_CONTEXT',
+      helpGroup: 'CLUSTER',
+    }),
   };
 
   async run(): Promise<void> {
@@ -87,10 +98,12 @@ export default class DoctorCommand extends NityCommand<typeof DoctorCommand> {
 
   private async look() {
     const { flags } = this;
+    const api = await openApi({ kubeconfig: flags.kubeconfig, context: flags.context });
     const observed = await probe({
       pinPath: flags['pin-path'],
       version: this.config.version,
       ...(flags.cgroup === undefined ? {} : { cgroup: flags.cgroup }),
+      ...(api === null ? {} : { cluster: { api, skipped: noneTold } }),
     });
     const suppressed = new Set<string>(flags.suppress);
     const checks = examine(observed).filter(({ id }) => !suppressed.has(id));
@@ -108,6 +121,11 @@ export default class DoctorCommand extends NityCommand<typeof DoctorCommand> {
     });
     if (problem !== undefined) this.say(problem);
   }
+}
+
+/** An agent that serves from a file leaves nothing to anybody. */
+function noneTold(): Promise<never> {
+  return Promise.reject(new Error('the agent does not say'));
 }
 
 /** A slip of a digit would suppress nothing, and say nothing. */

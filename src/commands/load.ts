@@ -12,6 +12,7 @@ import { renderTable } from '../lib/cli/table.js';
 import { logAction } from '../lib/audit/operator-log.js';
 import { defaultKnobs } from '../lib/config/knobs.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
+import { seeAttached } from '../lib/dataplane/inspection.js';
 import { load, type LoadReport, type MapSizes } from '../lib/dataplane/loader.js';
 
 interface Loaded extends Answer, LoadReport {
@@ -52,6 +53,7 @@ export default class Load extends NityCommand<typeof Load> {
     const cgroup = flags.cgroup ?? cgroupRoot();
     const dryRun = flags['dry-run'];
     const { latency } = flags;
+    const before = seeAttached(pinPath);
     const report = load({
       pinPath,
       cgroup,
@@ -65,7 +67,7 @@ export default class Load extends NityCommand<typeof Load> {
         command: 'load',
         pinPath,
         reason: flags.reason,
-        before: null,
+        before,
         after: report,
       });
       if (problem !== undefined) this.say(problem);

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import { Agent, type Senses } from '../../src/lib/agent/agent.js';
 import { catalogue, mostSeries, namedRoutes } from '../../src/lib/audit/catalogue.js';
-import { parseMetricsAddress } from '../../src/lib/audit/metrics-address.js';
+import { parseAddress } from '../../src/lib/audit/address.js';
 import { Audit } from '../../src/lib/audit/metrics.js';
 import { defaultKnobs } from '../../src/lib/config/knobs.js';
 import { writeOverride } from '../../src/lib/dataplane/control.js';
@@ -215,15 +215,15 @@ describe('the catalogue of metrics', () => {
 
 describe('the address to serve metrics at', () => {
   it('is a host and a port', () => {
-    expect(parseMetricsAddress('127.0.0.1:9464')).toEqual({ host: '127.0.0.1', port: 9464 });
-    expect(parseMetricsAddress('[::1]:0')).toEqual({ host: '::1', port: 0 });
-    expect(parseMetricsAddress('localhost:1')).toEqual({ host: 'localhost', port: 1 });
+    expect(parseAddress('127.0.0.1:9464', 'metrics')).toEqual({ host: '127.0.0.1', port: 9464 });
+    expect(parseAddress('[::1]:0', 'metrics')).toEqual({ host: '::1', port: 0 });
+    expect(parseAddress('localhost:1', 'metrics')).toEqual({ host: 'localhost', port: 1 });
   });
 
   it.each(['9464', ':9464', '::1:9464', '127.0.0.1', '127.0.0.1:65536', '127.0.0.1:x'])(
     'is not %s',
     (text) => {
-      expect(() => parseMetricsAddress(text)).toThrow(/is not an address to serve metrics at/);
+      expect(() => parseAddress(text, 'metrics')).toThrow(/is not an address to serve metrics at/);
     },
   );
 });

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { counterNames } from '../../src/lib/dataplane/counters.js';
 import { programNames } from '../../src/lib/dataplane/loader.js';
 import { mapNames, schemaWord } from '../../src/lib/dataplane/plane.js';
+import { neededPermissions, type ClusterSeen } from '../../src/lib/doctor/cluster.js';
 import type { Machine } from '../../src/lib/doctor/machine.js';
 import type { Observed, Plane } from '../../src/lib/doctor/observed.js';
 
@@ -106,6 +107,19 @@ export const healthyPlane: Plane = {
   counters: Object.fromEntries(counterNames.map((name) => [name, 0n])) as Plane['counters'],
 };
 
+const healthyCluster: ClusterSeen = {
+  server: 'https://192.0.2.1:6443',
+  api: { kind: 'read', value: { version: 'v1.36.0', tookMs: 3 } },
+  aheadMs: 0,
+  permissions: {
+    kind: 'read',
+    value: neededPermissions.map((permission) => ({ permission, allowed: true })),
+  },
+  unmatchedPorts: { kind: 'read', value: [] },
+  skipped: { kind: 'read', value: [] },
+  kubeProxyMode: 'nftables',
+};
+
 export function healthy(machine: Machine): Observed {
   const tag = (program: string) => `tag-of-${program}`;
   const shape = { keySize: 4, valueSize: 8 };
@@ -124,9 +138,7 @@ export function healthy(machine: Machine): Observed {
           attachType: i,
           cgroupId: 1n,
           tag: tag(program),
-          jited: true,
-          loadedBoottimeNs: 1n,
-          mapIds: [100, 101],
+          running: { jited: true, loadedBoottimeNs: 1n, mapIds: [100, 101] },
         })),
         foreign: [],
       },
@@ -152,5 +164,6 @@ export function healthy(machine: Machine): Observed {
     },
     plane: { kind: 'read', value: healthyPlane },
     sensors: machine.sensors(1),
+    cluster: healthyCluster,
   };
 }

@@ -126,10 +126,12 @@ describe('a fault in the files of the node', () => {
       rmSync(join(root, '/proc/self/ns', name));
       symlinkSync(target, join(root, '/proc/self/ns', name));
     }
-    expect(wrong(healthy(new Machine(root)))).toEqual([
-      ['NITY011', 'fail', 'another one'],
-      ['NITY032', 'warn', 'another one'],
-    ]);
+    const below = { kind: 'read', value: { path: '/sys/fs/cgroup/pod', id: 4711n } } as const;
+    const found = wrong({ ...healthy(new Machine(root)), cgroup: below });
+    expect(found).toContainEqual(['NITY011', 'fail', 'another one']);
+    expect(found).toContainEqual(['NITY032', 'warn', 'another one']);
+    // A pod that mounts the host's hierarchy attaches to its root all the same.
+    expect(wrong(healthy(new Machine(root)))).toEqual([['NITY011', 'fail', 'another one']]);
   });
 
   it('a limit of locked memory, only where the kernel goes by it', () => {
@@ -183,7 +185,10 @@ describe('a fault in what was observed', () => {
   it('programs that were loaded while the JIT was off', () => {
     const observed = healthy(new Machine(root));
     if (observed.pins.kind === 'missing' || observed.pins.value === null) throw new Error('pins');
-    const links = observed.pins.value.links.map((link) => ({ ...link, jited: false }));
+    const links = observed.pins.value.links.map((link) => ({
+      ...link,
+      running: { jited: false, loadedBoottimeNs: 1n, mapIds: [100] },
+    }));
     const pins = { kind: 'read', value: { ...observed.pins.value, links } } as const;
     expect(wrong({ ...observed, pins })).toEqual([
       ['NITY045', 'fail', 'nity_sock_release, nity_sockops, nity_ingress and 4 more interpreted'],

@@ -13,6 +13,7 @@ import { linkPin, mapPin, openPlane } from '../../src/lib/dataplane/pins.js';
 import { mapNames, rangeOf, tableOf, type Plane } from '../../src/lib/dataplane/plane.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
 import type { Check, Status } from '../../src/lib/doctor/check.js';
+import { ApiStub } from '../doctor/api.js';
 import { unavailable, until } from '../kernel/rig.js';
 import { Desk, type Outcome } from './desk.js';
 
@@ -104,6 +105,28 @@ describe.skipIf(unavailable !== undefined)('nity doctor', () => {
     object.load();
     return object.program('empty_connect4').attachCgroup(cgroup);
   };
+
+  it('asks the cluster that --kubeconfig names, and none without it', async () => {
+    const api = new ApiStub();
+    await api.listen();
+    try {
+      api.denied = ['watch services'];
+      const asked = await ask('--json', '--kubeconfig', api.kubeconfig);
+      const checks = told(asked).checks.filter(({ group }) => group === 'cluster');
+      expect(checks.map(({ id, status }) => `${id} ${status}`)).toEqual([
+        'NITY100 ok',
+        'NITY101 fail',
+        'NITY102 ok',
+        'NITY103 ok',
+        expect.stringMatching('NITY105'),
+      ]);
+      expect(asked.code).toBe(1);
+    } finally {
+      api.close();
+    }
+    const without = told(await ask('--json')).checks.map(({ group }) => group);
+    expect(without).not.toContain('cluster');
+  });
 
   describe('of a dataplane in health', () => {
     it('finds nothing wrong, says so in every group, and ends with 0', async () => {

@@ -17,7 +17,7 @@ import {
   UnsafeError,
   UsageError,
 } from '../../src/lib/errors.js';
-import { Rig, unavailable } from './rig.js';
+import { otherBuild, Rig, unavailable } from './rig.js';
 
 /** Walked instructions of the costliest program today, with a quarter to spare. */
 const instructionBound = 175_000;
@@ -27,17 +27,6 @@ function programId(pinPath: string, name: string): number {
   const { programId: id } = link.info();
   link.close();
   return id;
-}
-
-/** The same programs, but for one constant: another build with another tag. */
-function otherBuild(rig: Rig): string {
-  const output = join(rig.directory, 'other.bpf.o');
-  const triplet = execFileSync('cc', ['-dumpmachine']).toString().trim();
-  execFileSync('clang', [
-    ...['-O2', '-g', '-target', 'bpf', '-mcpu=v3', `-I/usr/include/${triplet}`],
-    ...['-DNITY_PATIENCE_NS=123456789ULL', '-c', 'bpf/nity.bpf.c', '-o', output],
-  ]);
-  return output;
 }
 
 describe.skipIf(unavailable !== undefined)('loading', () => {
@@ -62,7 +51,7 @@ describe.skipIf(unavailable !== undefined)('loading', () => {
   it('replaces the programs in place, keeps the maps, and fails no connect meanwhile', async () => {
     const route = rig.route(await rig.startServers(2));
     rig.serve([route]);
-    const object = otherBuild(rig);
+    const object = otherBuild(rig.directory);
     const routesId = BpfMap.open(mapPin(rig.pinPath, 'routes')).info().id;
     const before = programId(rig.pinPath, 'nity_sock_release');
     const load_ = rig.sockets('dial', route, 1500);
@@ -83,7 +72,9 @@ describe.skipIf(unavailable !== undefined)('loading', () => {
 
   it('verifies on a dry run, and changes nothing', () => {
     const before = programNames.map((name) => programId(rig.pinPath, name));
-    expect(load({ ...options(), object: otherBuild(rig), dryRun: true }).action).toBe('upgraded');
+    expect(load({ ...options(), object: otherBuild(rig.directory), dryRun: true }).action).toBe(
+      'upgraded',
+    );
     expect(programNames.map((name) => programId(rig.pinPath, name))).toEqual(before);
   });
 

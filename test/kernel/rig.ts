@@ -288,6 +288,17 @@ export function dial(host: string, port: number, localPort?: number): Promise<Di
   });
 }
 
+/** The same programs, but for one constant: another build with another tag. */
+export function otherBuild(directory: string): string {
+  const output = join(directory, 'other.bpf.o');
+  const triplet = execFileSync('cc', ['-dumpmachine']).toString().trim();
+  execFileSync('clang', [
+    ...['-O2', '-g', '-target', 'bpf', '-mcpu=v3', `-I/usr/include/${triplet}`],
+    ...['-DNITY_PATIENCE_NS=123456789ULL', '-c', 'bpf/nity.bpf.c', '-o', output],
+  ]);
+  return output;
+}
+
 /** Retries for five seconds what is not so yet. */
 export async function until(met: () => boolean): Promise<void> {
   const deadline = performance.now() + 5000;

@@ -27,10 +27,12 @@ export default class InspectSlots extends InspectCommand<typeof InspectSlots, Sl
 
   protected view(snapshot: Snapshot, plane: Plane): Slots {
     const { epoch, activeTable } = readField(plane);
-    const names = new Set(
-      selectRoutes(snapshot.routes(), this.flags.route).map(({ name }) => name),
-    );
-    const routes = snapshot.slots().filter(({ route }) => names.has(route));
+    const { route } = this.flags;
+    const all = snapshot.slots();
+    if (route === undefined) return { schemaVersion: 1, epoch, activeTable, routes: all };
+    // All that is known of routes is read only to find one by its address.
+    const names = new Set(selectRoutes(snapshot.routes(), route).map(({ name }) => name));
+    const routes = all.filter((slots) => names.has(slots.route));
     return { schemaVersion: 1, epoch, activeTable, routes };
   }
 

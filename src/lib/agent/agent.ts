@@ -18,6 +18,7 @@ import type {
   Inputs,
   RouteField,
   RouteSignals,
+  ValveField,
 } from '../field/types.js';
 import type { Reason } from '../field/reasons.js';
 import type { RouteName, RouteSet } from '../routes/route-set.js';
@@ -70,6 +71,8 @@ export interface AgentOptions {
   /** The law; another only where the watch over it is put to the test. */
   readonly law?: Law;
 }
+
+type ValveCommand = Pick<ValveField, 'mode' | 'budgetPerSecond' | 'burst'>;
 
 /** Time constant of the flow rates that sampling goes by. */
 const rateTicks = 10;
@@ -124,8 +127,9 @@ export class Agent {
 
   /** What is to be served from now on; throws, and changes nothing, if it does not fit. */
   serve(routes: RouteSet): void {
-    this.projector.reconcile(routes);
-    this.commanded.clear();
+    const changed = this.projector.reconcile(routes);
+    if (changed.length === 0) return;
+    for (const { index } of changed) this.commanded.delete(index);
     this.counters.keepOnly(new Set(this.backendIndexes()));
   }
 
@@ -277,12 +281,21 @@ export class Agent {
     }
     if (moved) this.projector.setOwners(entry, this.dealt(entry, route, ring));
     this.projector.setGear(entry, route.gear);
-    const { mode, budgetPerSecond, burst } = route.valve;
+    const { mode, budgetPerSecond, burst } = this.valve(entry, route.valve);
     this.projector.setAdmission(
       entry,
       mode,
       budgetPerSecond === null ? null : { ratePerSecond: budgetPerSecond, burst },
     );
+  }
+
+  /** What the law asks, unless the owner of the service fixed the mode. */
+  private valve({ mode }: RouteEntry, asked: ValveField): ValveCommand {
+    if (mode === 'auto' || mode === asked.mode) return asked;
+    if (mode !== 'soft') return { mode, budgetPerSecond: null, burst: 1 };
+    const { budgetMin, budgetHeadroom } = this.knobs;
+    const budgetPerSecond = Math.max(budgetMin, (asked.goodputPerSecond ?? 0) * budgetHeadroom);
+    return { mode, budgetPerSecond, burst: Math.max(1, Math.ceil(budgetPerSecond / 2)) };
   }
 
   private dealt(entry: RouteEntry, route: RouteField, ring: Uint32Array): Uint32Array {

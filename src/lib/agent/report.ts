@@ -1,12 +1,15 @@
 // What the agent says of itself to commands on the same node: why the field is as
 // it is, over HTTP on a unix socket that only its owner may open. Read-only.
-import { createServer, request } from 'node:http';
+import { createServer, request, type ServerResponse } from 'node:http';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
 
 import { errnoOf } from '../errors.js';
 import type { Reason } from '../field/reasons.js';
 import type { NodeField, RouteField } from '../field/types.js';
+import type { ClusterStatus } from '../kubernetes/status.js';
+import type { KeptTicks } from '../recorder/flight.js';
 import { listenAtPath, type UnixListener } from '../sensors/unix-listener.js';
 import type { Tick } from './agent.js';
 
@@ -65,13 +68,16 @@ export function reportSocket(pinPath: string): string {
   return join(directory, `${pinPath.replace(/^\/+/, '').replaceAll('/', '-')}.sock`);
 }
 
+interface Change {
+  readonly reason: Reason;
+  readonly atMs: number;
+  readonly sequence: number;
+}
+
 /** The last changes of each route, and the last tick. */
 export class Reporter {
-  private readonly reasons = new Map<
-    string,
-    { reason: Reason; atMs: number; sequence: number }[]
-  >();
-  private changes: { reason: Reason; atMs: number; sequence: number }[] = [];
+  private readonly reasons = new Map<string, Change[]>();
+  private changes: Change[] = [];
   private tick: Tick | undefined;
   private tickMs = 0;
   private readonly rejected = new Map<AgentInput, string>();
@@ -135,6 +141,7 @@ export class Reporter {
   changesSince(nowMs: number, after: number): Changes | undefined {
     const { tick } = this;
     if (tick === undefined) return undefined;
+    const younger = this.changes.filter(({ sequence }) => sequence > after);
     return {
       schemaVersion: 1,
       pid: process.pid,
@@ -142,38 +149,55 @@ export class Reporter {
       agoMs: nowMs - this.tickMs,
       outcome: tick.outcome.kind,
       node: tick.field.node,
-      changes: dated(
-        this.changes.filter(({ sequence }) => sequence > after),
-        nowMs,
-      ),
+      changes: dated(younger, nowMs),
     };
   }
 }
 
-function dated(
-  reasons: readonly { reason: Reason; atMs: number; sequence: number }[],
-  nowMs: number,
-): DatedReason[] {
-  return reasons.map(({ reason, atMs, sequence }) => ({
+function dated(changes: readonly Change[], nowMs: number): DatedReason[] {
+  return changes.map(({ reason, atMs, sequence }) => ({
     ...reason,
     agoMs: nowMs - atMs,
     sequence,
   }));
 }
 
-/** Answers GET /field, GET /field?route=NAME and GET /changes?after=TICK until it is closed. */
-export async function serveReports(path: string, reporter: Reporter): Promise<UnixListener> {
+/** What can be asked for. */
+interface Asked {
+  readonly field: (route?: string) => Report | undefined;
+  readonly changes: (after: number) => Changes | undefined;
+  /** Of an agent whose routes come from a cluster. */
+  readonly cluster?: (() => ClusterStatus) | undefined;
+  readonly keptTicks: () => Promise<KeptTicks | undefined>;
+}
+
+/** Answers GET /field, GET /field?route=NAME, GET /changes?after=TICK, GET /cluster and GET /trace until it is closed. */
+export async function serveReports(path: string, asked: Asked): Promise<UnixListener> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const server = createServer((asked, answer) => {
-    const url = new URL(asked.url ?? '/', 'http://agent');
-    if (asked.method !== 'GET' || !['/field', '/changes'].includes(url.pathname)) {
+  const server = createServer(({ method, url: given = '/' }, answer) => {
+    const url = new URL(given, 'http://agent');
+    if (method === 'GET' && url.pathname === '/trace') {
+      void asked.keptTicks().then(
+        (kept) => {
+          answerTicks(answer, kept);
+        },
+        () => answer.writeHead(500).end(),
+      );
+      return;
+    }
+    const view =
+      url.pathname === '/field'
+        ? () => asked.field(url.searchParams.get('route') ?? undefined)
+        : url.pathname === '/changes'
+          ? () => asked.changes(Number(url.searchParams.get('after')))
+          : url.pathname === '/cluster'
+            ? asked.cluster
+            : undefined;
+    if (method !== 'GET' || view === undefined) {
       answer.writeHead(404).end();
       return;
     }
-    const report =
-      url.pathname === '/changes'
-        ? reporter.changesSince(performance.now(), Number(url.searchParams.get('after')))
-        : reporter.report(performance.now(), url.searchParams.get('route') ?? undefined);
+    const report = view();
     if (report === undefined) {
       answer.writeHead(503).end();
       return;
@@ -187,18 +211,29 @@ export async function serveReports(path: string, reporter: Reporter): Promise<Un
   });
 }
 
-/** The report of the agent on `pinPath`; null when no agent answers there. */
-export function askAgent(pinPath: string, route?: string): Promise<Report | null> {
-  const query = route === undefined ? '' : `?route=${encodeURIComponent(route)}`;
-  return ask<Report>(pinPath, `/field${query}`);
+function answerTicks(answer: ServerResponse, kept: KeptTicks | undefined): void {
+  if (kept === undefined) {
+    answer.writeHead(404).end();
+  } else if (kept.kind === 'directory') {
+    const { directory } = kept;
+    answer.writeHead(200, { 'content-type': 'application/json' });
+    answer.end(JSON.stringify({ directory }));
+  } else {
+    answer.writeHead(200, { 'content-type': 'application/octet-stream' });
+    // Part by part, as fast as they are read: a slow reader costs no second copy of the ring.
+    Readable.from(kept.parts)
+      .on('error', () => answer.destroy())
+      .pipe(answer);
+  }
 }
 
-/** What changed since the tick `after`; null when no agent answers, or one that cannot tell. */
-export function askChanges(pinPath: string, after: number): Promise<Changes | null> {
-  return ask<Changes>(pinPath, `/changes?after=${after}`);
+interface Answered {
+  readonly type: string | undefined;
+  readonly body: Buffer;
 }
 
-function ask<T>(pinPath: string, path: string): Promise<T | null> {
+/** Null when no agent answers there, or it has no such thing. */
+function ask(pinPath: string, path: string): Promise<Answered | null> {
   return new Promise((resolve, reject) => {
     const asked = request({ socketPath: reportSocket(pinPath), path });
     asked.setTimeout(patienceMs, () => asked.destroy());
@@ -208,19 +243,50 @@ function ask<T>(pinPath: string, path: string): Promise<T | null> {
       else resolve(null);
     });
     asked.on('response', (answer) => {
-      let text = '';
-      answer.setEncoding('utf8');
-      answer.on('data', (chunk: string) => {
-        text += chunk;
-        if (text.length > mostBytes) asked.destroy();
+      const parts: Buffer[] = [];
+      let bytes = 0;
+      answer.on('data', (part: Buffer) => {
+        parts.push(part);
+        bytes += part.length;
+        if (bytes > mostBytes) asked.destroy();
       });
       answer.on('error', () => {
         resolve(null);
       });
       answer.on('end', () => {
-        resolve(answer.statusCode === 200 ? (JSON.parse(text) as T) : null);
+        if (answer.statusCode !== 200) resolve(null);
+        else resolve({ type: answer.headers['content-type'], body: Buffer.concat(parts) });
       });
     });
     asked.end();
   });
+}
+
+/** The report of the agent on `pinPath`; null when no agent answers there. */
+export async function askAgent(pinPath: string, route?: string): Promise<Report | null> {
+  const query = route === undefined ? '' : `?route=${encodeURIComponent(route)}`;
+  const answered = await ask(pinPath, `/field${query}`);
+  return answered === null ? null : (JSON.parse(answered.body.toString()) as Report);
+}
+
+/** What changed since the tick `after`; null when no agent answers, or one that cannot tell. */
+export async function askChanges(pinPath: string, after: number): Promise<Changes | null> {
+  const answered = await ask(pinPath, `/changes?after=${after}`);
+  return answered === null ? null : (JSON.parse(answered.body.toString()) as Changes);
+}
+
+/** What the recorder of the agent on `pinPath` keeps; null without either. */
+export async function askTicks(pinPath: string): Promise<KeptTicks | null> {
+  const answered = await ask(pinPath, '/trace');
+  if (answered === null) return null;
+  const { type, body } = answered;
+  if (type !== 'application/json') return { kind: 'bytes', parts: [body] };
+  const { directory } = JSON.parse(body.toString()) as { directory: string };
+  return { kind: 'directory', directory };
+}
+
+/** How the agent on `pinPath` is with its cluster; null without an agent, or without a cluster. */
+export async function askCluster(pinPath: string): Promise<ClusterStatus | null> {
+  const answered = await ask(pinPath, '/cluster');
+  return answered === null ? null : (JSON.parse(answered.body.toString()) as ClusterStatus);
 }

@@ -1,24 +1,25 @@
 // The agent as a process: the lock of its pin path, its senses, its clock, the
-// watch of its services file, knobs that reload, and a clean end on a signal.
+// source of its routes, knobs that reload, and a clean end on a signal.
 import { hostname } from 'node:os';
 
 import type { Knobs } from '../config/knobs.js';
 import { describeReload, KnobsReload } from '../config/knobs-watch.js';
 import type { KnobSources } from '../config/load.js';
 import type { Audit, AuditOptions } from '../audit/metrics.js';
-import type { MetricsAddress } from '../audit/metrics-address.js';
-import type { MetricsServer } from '../audit/server.js';
+import { describeAddress, type Address } from '../audit/address.js';
+import type { HttpServer } from '../audit/http.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
-import { InputError } from '../errors.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
-import { ServicesWatch } from '../routes/services-watch.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
+import { Health } from './health.js';
+import { serveHealth } from './health-server.js';
 import type { AgentLog } from './log.js';
 import { Reporter, reportSocket, serveReports, type AgentInput } from './report.js';
 import { Sensorium } from './sensorium.js';
+import { follow, type RouteSource } from './sources.js';
 import { UnsafeWatch } from './unsafe.js';
 import { describeReason } from './words.js';
 
@@ -27,7 +28,7 @@ const reconcileEveryMs = 60_000;
 
 export interface RunOptions {
   readonly pinPath: string;
-  readonly services: string;
+  readonly source: RouteSource;
   readonly knobs: Knobs;
   /** Where the knobs came from, to be read again on SIGHUP. */
   readonly knobSources: KnobSources;
@@ -36,7 +37,9 @@ export interface RunOptions {
   /** Where ticks are recorded: by default in memory, the last minutes. */
   readonly record?: RecordOptions;
   /** Where Prometheus may ask; without it nothing is served. */
-  readonly metrics?: MetricsAddress;
+  readonly metrics?: Address;
+  /** Where the kubelet may ask how the agent is; without it nothing is served. */
+  readonly health?: Address;
   /** Of this nity. */
   readonly version: string;
   readonly log: AgentLog;
@@ -69,10 +72,10 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
 
 /** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
 async function audited(
-  address: MetricsAddress,
+  address: Address,
   of: AuditOptions,
   staleAfterMs: () => number,
-): Promise<{ readonly audit: Audit; readonly server: MetricsServer }> {
+): Promise<{ readonly audit: Audit; readonly server: HttpServer }> {
   const [{ Audit }, { serveMetrics }] = await Promise.all([
     import('../audit/metrics.js'),
     import('../audit/server.js'),
@@ -106,8 +109,13 @@ export async function runAgent(options: RunOptions): Promise<void> {
     });
     const phase = nodeNumber(hostname());
     const clock = new TickClock(knobs.tickMs, phase);
-    recorder = new FlightRecorder({ record: options.record ?? { kind: 'ring' }, log, phase });
-    undo.push(() => recorder?.close(), recorder.attach());
+    const flight = new FlightRecorder({
+      record: options.record ?? { kind: 'ring' },
+      log,
+      phase,
+    });
+    recorder = flight;
+    undo.push(() => flight.close(), flight.attach());
     const senses = new Sensorium(log);
     undo.push(() => senses.close());
     senses.wakeOnStall(() => {
@@ -124,10 +132,30 @@ export async function runAgent(options: RunOptions): Promise<void> {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }
     const reporter = new Reporter(options.version);
-    const reports = await serveReports(reportSocket(pinPath), reporter);
+    let audit: Audit | undefined;
+    /** Null: the newest version of the input is in force. */
+    const told = (input: AgentInput, rejected: string | null) => {
+      audit?.input(input, rejected === null);
+      reporter.input(input, rejected);
+    };
+    const followed = await follow(options.source, {
+      agent,
+      senses,
+      plane,
+      knobs,
+      pinPath,
+      log,
+      told,
+    });
+    undo.push(() => followed.close());
+    const reports = await serveReports(reportSocket(pinPath), {
+      field: (route) => reporter.report(performance.now(), route),
+      changes: (after) => reporter.changesSince(performance.now(), after),
+      cluster: followed.cluster,
+      keptTicks: () => flight.kept(),
+    });
     undo.push(() => reports.close());
 
-    let audit: Audit | undefined;
     if (options.metrics !== undefined) {
       const served = await audited(
         options.metrics,
@@ -136,15 +164,16 @@ export async function runAgent(options: RunOptions): Promise<void> {
       );
       undo.push(() => served.server.close());
       ({ audit } = served);
-      const { host, port } = served.server.address;
-      log.info(`metrics are served at http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+      log.info(`metrics are served at ${describeAddress(served.server.address)}`);
     }
 
-    /** Null: the newest version of the input is in force. */
-    const told = (input: AgentInput, rejected: string | null) => {
-      audit?.input(input, rejected === null);
-      reporter.input(input, rejected);
-    };
+    const health = new Health(performance.now(), knobs);
+    if (options.health !== undefined) {
+      const server = await serveHealth(options.health, health);
+      undo.push(() => server.close());
+      log.info(`health is served at ${describeAddress(server.address)}`);
+    }
+
     const reloading = new KnobsReload(options.knobSources, knobs);
     undo.push(
       onHangup(() => {
@@ -159,41 +188,18 @@ export async function runAgent(options: RunOptions): Promise<void> {
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
-    const serve = (routes: Parameters<Agent['serve']>[0]) => {
-      agent.serve(routes);
-      senses.watch(routes);
-    };
-    const watch = new ServicesWatch(options.services, {
-      changed(routes) {
-        try {
-          serve(routes);
-          told('services', null);
-          log.info(`${options.services} changed: ${routes.length} routes are served`);
-        } catch (error) {
-          if (!(error instanceof InputError)) throw error;
-          told('services', error.message);
-          log.warn(`${error.message} The last good services stay in force.`);
-        }
-      },
-      broken(problem) {
-        told('services', problem.message);
-        log.warn(`${problem.message}\nThe last good services stay in force.`);
-      },
-    });
-    undo.push(() => {
-      watch.close();
-    });
-    serve(watch.routes);
-    log.info(`${watch.routes.length} routes are served from ${options.services}`);
-
     const reconciler = new Reconciler(plane, socketsObjectPath);
     const unsafe = new UnsafeWatch();
     let nextReconcile = performance.now() + reconcileEveryMs;
     await clock.run(signal, (lagMs) => {
+      followed.before();
       const tick = agent.tick(lagMs);
+      followed.after(tick);
       reporter.see(tick, performance.now(), knobs);
       recorder?.see(tick);
       audit?.see(tick, performance.now());
+      // A services file is read before the first tick.
+      health.see(tick, performance.now(), true);
       const words = describe(tick);
       if (words !== undefined) log.info(words);
       const alarm = unsafe.see(tick, performance.now());

@@ -18,7 +18,7 @@ export type Metrics = { readonly [K in keyof Catalogue]: KindOf<Catalogue[K]> };
  * A histogram that takes many observations of one value at once: the kernel has counted
  * them already, and prom-client's own would be told of them one by one.
  */
-export class CountedHistogram {
+class CountedHistogram {
   private readonly counts: number[];
   private sum = 0;
 

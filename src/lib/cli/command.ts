@@ -54,7 +54,10 @@ export const latencyFlag = {
 
 export const changeFlags = {
   ...jsonFlag,
-  'dry-run': Flags.boolean({ summary: 'say what would be done, and change nothing' }),
+  'dry-run': Flags.boolean({
+    summary: 'say what would be done, and change nothing',
+    default: false,
+  }),
   reason: Flags.string({ summary: 'why, for the audit log' }),
   'audit-log': Flags.string({
     summary: 'where changes are written down',

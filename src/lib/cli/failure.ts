@@ -3,6 +3,7 @@
 import { NityError, errnoOf, type FailureExitCode } from '../errors.js';
 import { palette } from './colour.js';
 import { toJson } from './json.js';
+import { nearest } from './suggestion.js';
 
 export interface Failure {
   readonly code: string;
@@ -33,8 +34,25 @@ function usageFailure(error: Error): Failure {
     code: 'BAD_USAGE',
     exitCode: usage,
     message: /[.!?]$/.test(message) ? message : `${message}.`,
-    hint: 'Run it with --help to see what it takes.',
+    hint: `${suggestedFlag(error)}Run it with --help to see what it takes.`,
   };
+}
+
+/** What oclif's NonExistentFlagsError carries; everything else carries nothing of the kind. */
+interface UnknownFlags extends Error {
+  readonly flags: readonly string[];
+  readonly parse: { readonly input: { readonly flags: Readonly<Record<string, unknown>> } };
+}
+
+function isUnknownFlags(error: Error): error is UnknownFlags {
+  return error.constructor.name === 'NonExistentFlagsError' && 'flags' in error && 'parse' in error;
+}
+
+function suggestedFlag(error: Error): string {
+  if (!isUnknownFlags(error)) return '';
+  const known = Object.keys(error.parse.input.flags).map((name) => `--${name}`);
+  const meant = nearest(error.flags[0] ?? '', known);
+  return meant === undefined ? '' : `Did you mean ${meant}? `;
 }
 
 function describeFailure(error: unknown): Failure {

@@ -1,7 +1,13 @@
 // The node's book: which index each route and backend has, which slots each
 // route holds in either table, and who owns them. It mirrors what the maps say
 // and is rebuilt from them when an agent starts.
-import type { GearChoice, Route, RouteName, VirtualAddress } from '../routes/route-set.js';
+import type {
+  GearChoice,
+  ModeChoice,
+  Route,
+  RouteName,
+  VirtualAddress,
+} from '../routes/route-set.js';
 import { endpointId, type Endpoint } from '../routes/route-set.js';
 import { AdmissionMode, BackendState, None } from './abi.js';
 import { IndexAllocator, RangeAllocator } from './allocators.js';
@@ -28,6 +34,11 @@ export interface RouteEntry {
   readonly backends: Map<string, BackendEntry>;
   /** `auto` leaves it to the agent. */
   gear: GearChoice;
+  mode: ModeChoice;
+  /** Fewest slots, if its own are fixed. */
+  fewestSlots: number | undefined;
+  /** What it was last brought into line with: the same again changes nothing. */
+  asked: Route | undefined;
   fallback: SlotRange;
   /** The backend index that owns each slot, as last decided. */
   owners: Uint32Array;
@@ -114,6 +125,9 @@ export class Book {
       addresses: new Map(),
       backends: new Map(),
       gear: 'auto',
+      mode: 'auto',
+      fewestSlots: undefined,
+      asked: undefined,
       fallback: this.fallback.adopt(fallback) ? fallback : noRange,
       owners: this.readOwners(active, known.range),
       version: 0,
@@ -181,6 +195,9 @@ export class Book {
       addresses: new Map(),
       backends: new Map(),
       gear: route.gear,
+      mode: route.mode ?? 'auto',
+      fewestSlots: route.slots,
+      asked: undefined,
       fallback: noRange,
       owners: new Uint32Array(0),
       version: 0,

@@ -42,7 +42,12 @@ export interface SeenLink {
   readonly attachType: number;
   /** 0n: it was detached, or its cgroup is gone. */
   readonly cgroupId: bigint;
-  readonly tag: string;
+  readonly tag: string | null;
+  /** Null without CAP_SYS_ADMIN, as in the agent's pod. */
+  readonly running: RunningProgram | null;
+}
+
+export interface RunningProgram {
   /** Whether the kernel compiled it. */
   readonly jited: boolean;
   readonly loadedBoottimeNs: bigint;
@@ -84,22 +89,23 @@ function seeMap(pinPath: string, name: (typeof mapNames)[number]): SeenMap {
 function seeLink(pinPath: string, program: string): SeenLink {
   const link = BpfLink.open(linkPin(pinPath, program));
   try {
-    const { programId, attachType, cgroupId } = link.info();
-    const running = BpfProgram.byId(programId);
-    const { tag, jitedBytes, loadedNs, mapIds } = running.info();
-    running.close();
-    return {
-      program,
-      programId,
-      attachType,
-      cgroupId,
-      tag,
-      jited: jitedBytes > 0,
-      loadedBoottimeNs: loadedNs,
-      mapIds,
-    };
+    const { programId, programTag, attachType, cgroupId } = link.info();
+    const running = seeRunning(programId);
+    return { program, programId, attachType, cgroupId, tag: programTag, running };
   } finally {
     link.close();
+  }
+}
+
+function seeRunning(id: number): RunningProgram | null {
+  try {
+    const program = BpfProgram.byId(id);
+    const { jitedBytes, loadedNs, mapIds } = program.info();
+    program.close();
+    return { jited: jitedBytes > 0, loadedBoottimeNs: loadedNs, mapIds };
+  } catch (error) {
+    if (errnoOf(error) === 'EPERM') return null;
+    throw error;
   }
 }
 
@@ -120,6 +126,24 @@ export function seePins(pinPath: string): SeenPins | null {
       ...links.filter((name) => !ourLinks.has(name)).map((name) => `links/${name}`),
     ],
   };
+}
+
+export interface AttachedProgram {
+  readonly name: string;
+  readonly id: number;
+  /** Null where the kernel does not tell it. */
+  readonly tag: string | null;
+}
+
+/** What a load is about to replace; null when there is nothing, or nothing that can be read. */
+export function seeAttached(pinPath: string): AttachedProgram[] | null {
+  try {
+    const links = seePins(pinPath)?.links ?? [];
+    if (links.length === 0) return null;
+    return links.map(({ program, programId, tag }) => ({ name: program, id: programId, tag }));
+  } catch {
+    return null;
+  }
 }
 
 export function seeLeftovers(pinPath: string): Leftover[] {
@@ -149,7 +173,8 @@ function programName(id: number): string {
     program.close();
     return name === '' ? `#${id}` : name;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return `#${id}`;
+    // Gone meanwhile, or not ours to look at.
+    if (['ENOENT', 'EPERM'].includes(errnoOf(error) ?? '')) return `#${id}`;
     throw error;
   }
 }

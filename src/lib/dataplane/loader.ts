@@ -26,16 +26,9 @@ import {
   fileSystemType,
   libbpfVersion,
 } from './native.js';
-import {
-  exclusively,
-  isLoaded,
-  linkPin,
-  mapPin,
-  openPlane,
-  privilegeError,
-  requireBpffs,
-} from './pins.js';
+import { exclusively, isLoaded, linkPin, mapPin, openPlane, requireBpffs } from './pins.js';
 import { describeSchema, mapNames, schemaWord, type MapName, type Plane } from './plane.js';
+import { privilegeError } from './privilege.js';
 
 const build = new URL('../../../bpf/build/', import.meta.url);
 export const objectPath = fileURLToPath(new URL('nity.bpf.o', build));
@@ -266,6 +259,7 @@ interface Attached {
   readonly name: ProgramName;
   readonly link: BpfLink;
   readonly programId: number;
+  readonly programTag: string | null;
 }
 
 /** The links that are pinned; a program that an older build did not have is missing. */
@@ -273,7 +267,8 @@ function attachedPrograms(pinPath: string): Attached[] {
   return programNames.flatMap((name) => {
     try {
       const link = BpfLink.open(linkPin(pinPath, name));
-      return [{ name, link, programId: link.info().programId }];
+      const { programId, programTag } = link.info();
+      return [{ name, link, programId, programTag }];
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return [];
       throw error;
@@ -317,8 +312,17 @@ function replacePrograms(object: BpfObject, attached: readonly Attached[]): void
       replaced.push(one);
     }
   } catch (error) {
-    for (const { link, programId } of replaced) link.update(BpfProgram.byId(programId));
+    putBack(replaced);
     throw error;
+  }
+}
+
+/** Without CAP_SYS_ADMIN what was replaced stays: both builds are made for these maps. */
+function putBack(replaced: readonly Attached[]): void {
+  try {
+    for (const { link, programId } of replaced) link.update(BpfProgram.byId(programId));
+  } catch (error) {
+    if (errnoOf(error) !== 'EPERM') throw error;
   }
 }
 
@@ -338,14 +342,14 @@ function upgrade(options: LoadOptions): LoadReport {
     object.load();
     const programs = reportPrograms(object, latency);
     // The tags are the kernel's hash of the programs as they run.
-    const tags = new Map<string, string>(
-      attached.map(({ name, programId }) => [name, BpfProgram.byId(programId).info().tag]),
+    const tags = new Map<string, string | null>(
+      attached.map(({ name, programTag }) => [name, programTag]),
     );
     if (
       attached.length === wanted.length &&
       programs.every(({ name, tag }) => tags.get(name) === tag)
     ) {
-      return { action: 'unchanged', ...made, programs: runningPrograms(attached) };
+      return { action: 'unchanged', ...made, programs: running(programs, attached) };
     }
     if (options.dryRun !== true) {
       const kept = attached.filter(({ name }) => wanted.includes(name));
@@ -372,11 +376,10 @@ function loadedLatency(plane: Plane): LatencySource {
   return plane.fieldState.get(0, 'latency') === latencyCode('connect') ? 'connect' : 'first-byte';
 }
 
-function runningPrograms(attached: readonly Attached[]): ProgramReport[] {
-  return attached.map(({ name, programId }) => {
-    const { id, tag, verifiedInstructions } = BpfProgram.byId(programId).info();
-    return { name, id, tag, verifiedInstructions };
-  });
+/** Programs of the same tags, by the numbers of those that run. */
+function running(same: readonly ProgramReport[], attached: readonly Attached[]): ProgramReport[] {
+  const ids = new Map<string, number>(attached.map(({ name, programId }) => [name, programId]));
+  return same.map((program) => ({ ...program, id: ids.get(program.name) ?? program.id }));
 }
 
 /** Loads the dataplane, or upgrades in place the one that is there. Idempotent. */

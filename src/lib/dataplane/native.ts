@@ -71,6 +71,8 @@ export interface BpfProgram {
 export interface LinkInfo {
   readonly id: number;
   readonly programId: number;
+  /** As ProgramInfo's; null where /proc does not say it. */
+  readonly programTag: string | null;
   /** 0 once the cgroup is gone. */
   readonly cgroupId: bigint;
   readonly attachType: number;
@@ -171,6 +173,7 @@ export interface Model {
 
 interface Addon {
   readonly BpfMap: { open(pin: string): BpfMap; byId(id: number): BpfMap };
+  /** By its number needs CAP_SYS_ADMIN; the agent's pod has not got it. */
   readonly BpfProgram: { open(pin: string): BpfProgram; byId(id: number): BpfProgram };
   readonly BpfLink: { open(pin: string): BpfLink };
   readonly BpfObject: new (path: string) => BpfObject;
@@ -211,11 +214,29 @@ function loadAddon(): Addon {
     return createRequire(import.meta.url)(path) as Addon;
   } catch (error) {
     throw new KernelError(
-      `The native addon could not be loaded from ${path}.`,
-      'Build it with `npm run build:bpf`; it needs libbpf 1.1 or newer.',
+      `The native addon does not load here: ${whyUnloadable(error)}.`,
+      'Build it for this machine with `nity build-addon`.',
       error,
     );
   }
+}
+
+/** What dlopen(3) says, as a phrase that says what to look for. */
+function whyUnloadable(error: unknown): string {
+  const said = error instanceof Error ? error.message : String(error);
+  const [, library] = /(\S+\.so[.\d]*): cannot open shared object file/.exec(said) ?? [];
+  if (library !== undefined && !library.endsWith('.node')) {
+    return library.startsWith('libbpf')
+      ? `${library} is not installed (Debian has it in libbpf1)`
+      : `${library} is not installed`;
+  }
+  const [, version] = /version `([^']+)' not found/.exec(said) ?? [];
+  if (version !== undefined) return `it was built for ${version}, which this system is older than`;
+  if (/Cannot find module|no such file/i.test(said)) return `${path} is not there`;
+  if (/invalid ELF header|wrong ELF class|file too short/i.test(said)) {
+    return `${path} is not a library for ${process.arch}`;
+  }
+  return said.split('\n')[0] ?? said;
 }
 
 const addon = loadAddon();

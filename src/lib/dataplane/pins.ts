@@ -7,16 +7,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
-import {
-  KernelError,
-  NotLoadedError,
-  PrivilegeError,
-  UnsafeError,
-  UsageError,
-  errnoOf,
-} from '../errors.js';
+import { KernelError, NotLoadedError, UnsafeError, UsageError, errnoOf } from '../errors.js';
 import { BpfMap, fileSystemType, Lock, monotonicNs, type MapHandle } from './native.js';
 import { Plane, type MapName, type MapSource } from './plane.js';
+import { privilegeError } from './privilege.js';
 
 export function mapPin(pinPath: string, map: MapName): string {
   return join(pinPath, 'maps', map);
@@ -56,15 +50,6 @@ export function requireBpffs(pinPath: string): void {
   throw new KernelError(
     `${pinPath} is not in a BPF file system.`,
     'Mount one with `mount -t bpf bpf /sys/fs/bpf`, or name another place with --pin-path.',
-  );
-}
-
-export function privilegeError(what: string, cause: unknown): PrivilegeError {
-  const uid = process.getuid?.() ?? 0;
-  return new PrivilegeError(
-    `The kernel refused ${what} to uid ${uid}.`,
-    'Run it with sudo, or give the container CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.',
-    cause,
   );
 }
 

@@ -83,9 +83,12 @@ export class Projector {
     const nowNs = this.plane.nowNs();
     const { book } = this;
     let backends = 0;
-    for (const { name, backends: endpoints } of routes) {
-      const known = book.routes.get(name)?.backends;
-      backends += endpoints.filter((endpoint) => known?.has(endpointId(endpoint)) !== true).length;
+    for (const route of routes) {
+      const known = book.routes.get(route.name);
+      if (known?.asked === route) continue;
+      backends += route.backends.filter(
+        (endpoint) => known?.backends.has(endpointId(endpoint)) !== true,
+      ).length;
     }
     const wants: readonly (readonly [string, number, number, string])[] = [
       [
@@ -114,36 +117,49 @@ export class Projector {
 
   private slotsNeeded(routes: RouteSet): number {
     return routes.reduce(
-      (sum, { backends }) => sum + tableSize(backends.length, this.options.slotsPerRoute),
+      (sum, { backends, slots }) =>
+        sum + tableSize(backends.length, slots ?? this.options.slotsPerRoute),
       0,
     );
   }
 
   /**
    * Makes the book agree with what is to be served: indices, endpoints, fallback
-   * sets and controls. Slots follow with setOwners() and project().
+   * sets and controls. Slots follow with setOwners() and project(). A route that is
+   * the same object as the last time is passed over. Returns what was changed.
    */
-  reconcile(routes: RouteSet): void {
+  reconcile(routes: RouteSet): readonly RouteEntry[] {
     this.requireRoom(routes);
-    const wanted = new Map(routes.map((route) => [route.name, route]));
+    const changed: RouteEntry[] = [];
+    const wanted = new Set(routes.map(({ name }) => name));
     for (const entry of this.book.routes.values()) {
-      if (!wanted.has(entry.name)) this.withdraw(entry);
+      if (wanted.has(entry.name) || entry.removed) continue;
+      this.withdraw(entry);
+      changed.push(entry);
     }
-    for (const route of routes) {
+    const fresh = routes.filter((route) => this.book.routes.get(route.name)?.asked !== route);
+    // Before any is given: an address may go from one route to another.
+    for (const route of fresh) this.releaseAddresses(route);
+    for (const route of fresh) {
       const known = this.book.routes.get(route.name);
       const entry = known ?? this.openRoute(route);
       entry.removed = false;
+      entry.fewestSlots = route.slots;
       this.reconcileBackends(entry, route);
-      this.reconcileAddresses(entry, route);
+      this.publishLater(entry, route);
       if (route.gear !== 'auto' || known === undefined || entry.gear !== 'auto') {
         const gear = route.gear === 'auto' ? this.options.defaultGear : route.gear;
         this.plane.rtControl.write(entry.index, { gear: Gear[gear] });
       }
       entry.gear = route.gear;
+      entry.mode = route.mode ?? 'auto';
       this.plane.rtControl.write(entry.index, {
         affinitySeconds: route.affinity.kind === 'clientIP' ? route.affinity.timeoutSeconds : 0,
       });
+      entry.asked = route;
+      changed.push(entry);
     }
+    return changed;
   }
 
   private openRoute(route: Route): RouteEntry {
@@ -161,6 +177,7 @@ export class Projector {
     entry.owners = new Uint32Array(0);
     entry.version++;
     entry.removed = true;
+    entry.asked = undefined;
   }
 
   private unpublish(entry: RouteEntry, address: VirtualAddress): void {
@@ -169,12 +186,19 @@ export class Projector {
     if (!this.unpublished.delete(key)) this.plane.routes.delete(routeKey(address));
   }
 
-  private reconcileAddresses(entry: RouteEntry, route: Route): void {
-    const wanted = new Map(route.addresses.map((address) => [addressKey(address), address]));
-    for (const [key, address] of entry.addresses) {
+  /** Takes back the addresses that the route is to have no more. */
+  private releaseAddresses(route: Route): void {
+    const entry = this.book.routes.get(route.name);
+    if (entry === undefined) return;
+    const wanted = new Set(route.addresses.map(addressKey));
+    for (const [key, address] of [...entry.addresses]) {
       if (!wanted.has(key)) this.unpublish(entry, address);
     }
-    for (const [key, address] of wanted) {
+  }
+
+  private publishLater(entry: RouteEntry, route: Route): void {
+    for (const address of route.addresses) {
+      const key = addressKey(address);
       if (entry.addresses.has(key)) continue;
       entry.addresses.set(key, address);
       this.unpublished.set(key, { address, route: entry });
@@ -183,7 +207,7 @@ export class Projector {
 
   private reconcileBackends(entry: RouteEntry, route: Route): void {
     const wanted = new Map(route.backends.map((endpoint) => [endpointId(endpoint), endpoint]));
-    let changed = entry.fallback.size === 0 && wanted.size > 0;
+    let changed = entry.fallback.size !== this.sizeOf(entry, wanted.size);
     for (const id of [...entry.backends.keys()]) {
       if (wanted.has(id)) continue;
       this.retire(entry, id);
@@ -227,11 +251,16 @@ export class Projector {
     this.book.retired.push({ index: backend.index, route: entry, version: entry.version + 1 });
   }
 
+  /** Slots that a route of so many backends has; none without any. */
+  private sizeOf({ fewestSlots }: RouteEntry, backends: number): number {
+    return backends === 0 ? 0 : tableSize(backends, fewestSlots ?? this.options.slotsPerRoute);
+  }
+
   /** In place, an entry at a time: each old and each new owner is one of the route's. */
   private fillFallback(entry: RouteEntry): void {
     const ids = [...entry.backends.keys()];
     const indexes = [...entry.backends.values()].map(({ index }) => index);
-    const size = ids.length === 0 ? 0 : tableSize(ids.length, this.options.slotsPerRoute);
+    const size = this.sizeOf(entry, ids.length);
     const before = entry.fallback;
     if (size !== before.size)
       entry.fallback = size === 0 ? noRange : this.book.fallback.allocate(size);
@@ -256,10 +285,7 @@ export class Projector {
   /** A ring of the size this route needs now, with its present owners repeated over it; not to be written to. */
   ring(entry: RouteEntry): Uint32Array {
     if (entry.backends.size === 0) return new Uint32Array(0);
-    const size = Math.max(
-      entry.owners.length,
-      tableSize(entry.backends.size, this.options.slotsPerRoute),
-    );
+    const size = Math.max(entry.owners.length, this.sizeOf(entry, entry.backends.size));
     return entry.owners.length === size ? entry.owners : tileOwners(entry.owners, size);
   }
 

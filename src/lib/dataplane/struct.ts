@@ -80,6 +80,8 @@ function writeScalar(view: DataView, kind: string, at: number, value: unknown): 
 }
 
 function readText(view: DataView, at: number, bytes: number): string {
+  // Nearly every entry of a large map is free: an empty text is told by its first byte.
+  if (view.getUint8(at) === 0) return '';
   const raw = new Uint8Array(view.buffer, view.byteOffset + at, bytes);
   const end = raw.indexOf(0);
   return text.decoder.decode(end < 0 ? raw : raw.subarray(0, end));

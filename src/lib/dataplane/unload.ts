@@ -5,7 +5,8 @@ import { basename, dirname, join } from 'node:path';
 import { errnoOf, UnsafeError } from '../errors.js';
 import { programNames } from './loader.js';
 import { Lock } from './native.js';
-import { exclusively, privilegeError, requireBpffs } from './pins.js';
+import { exclusively, requireBpffs } from './pins.js';
+import { privilegeError } from './privilege.js';
 import { mapNames } from './plane.js';
 
 export interface UnloadOptions {

@@ -11,8 +11,8 @@ export const groups = [
   'agent',
   'field',
   'sensors',
-  'cluster',
   'conflicts',
+  'cluster',
 ] as const;
 export type Group = (typeof groups)[number];
 

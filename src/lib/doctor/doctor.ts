@@ -2,6 +2,7 @@
 import { apply, type Check, type Rule, type Status } from './check.js';
 import type { Observed } from './observed.js';
 import { agentRules } from './rules/agent.js';
+import { clusterRules } from './rules/cluster.js';
 import { conflictRules } from './rules/conflicts.js';
 import { fieldRules } from './rules/field.js';
 import { kernelRules } from './rules/kernel.js';
@@ -22,6 +23,7 @@ export const rules: readonly Rule[] = [
   ...fieldRules,
   ...sensorRules,
   ...conflictRules,
+  ...clusterRules,
 ];
 
 export function examine(observed: Observed): Check[] {

@@ -6,6 +6,7 @@ import type { CounterName } from '../dataplane/counters.js';
 import type { FieldFaults } from '../dataplane/field-faults.js';
 import type { BelowHook, Hook, Leftover, SeenBuild, SeenPins } from '../dataplane/inspection.js';
 import type { BoundedTable, TableUse } from '../dataplane/table-use.js';
+import type { ClusterSeen } from './cluster.js';
 import type { StallTotals } from '../sensors/psi.js';
 import type { Exhaustible, Reading, StallResource, Usage } from '../field/signals.js';
 
@@ -107,4 +108,6 @@ export interface Observed {
   /** Null: not loaded. */
   readonly plane: Reading<Plane | null>;
   readonly sensors: Sensors;
+  /** Null: no cluster is named. */
+  readonly cluster: ClusterSeen | null;
 }

@@ -25,6 +25,7 @@ import { Snapshot } from '../dataplane/snapshot.js';
 import { tableUse } from '../dataplane/table-use.js';
 import { NotLoadedError } from '../errors.js';
 import type { Reading } from '../field/signals.js';
+import { probeCluster, type ClusterOptions } from './cluster.js';
 import { Machine } from './machine.js';
 import type { AgentSeen, Observed, Plane, RouteSeen } from './observed.js';
 
@@ -35,6 +36,8 @@ export interface ProbeOptions {
   /** Of this nity. */
   readonly version: string;
   readonly machine?: Machine;
+  /** Without it the cluster is left out. */
+  readonly cluster?: ClusterOptions;
 }
 
 /** A live agent rewrites what it finds wrong within a tick: what is wrong longer is a fault. */
@@ -64,7 +67,6 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
     kernel: machine.kernel(),
     mounts: machine.mounts(pinPath, fileSystem.kind === 'read' ? fileSystem.value : 'other'),
     pins,
-    programAges: programAges(pins, machine),
     leftovers: leftovers(pinPath, machine),
     cgroup,
     attachedTo,
@@ -72,7 +74,10 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
     below: hookedAt === null ? nowhere : attempt(() => seeBelow(hookedAt)),
     build: attempt(seeBuild),
     plane: await seePlane(pinPath, machine),
+    // After the agent's age: what takes time in between must not make it look the older one.
+    programAges: programAges(pins, machine),
     sensors: machine.sensors(performance.now()),
+    cluster: options.cluster === undefined ? null : await probeCluster(options.cluster),
   };
 }
 
@@ -87,10 +92,11 @@ function whereAttached(pins: Reading<SeenPins | null>): ReadonlyMap<bigint, stri
 function programAges(pins: Reading<SeenPins | null>, machine: Machine): Observed['programAges'] {
   const links = pins.kind === 'read' ? (pins.value?.links ?? []) : [];
   const nowMs = machine.boottimeMs();
-  return links.map(({ program, loadedBoottimeNs }) => ({
-    program,
-    loadedAgoMs: nowMs - Number(loadedBoottimeNs) / 1e6,
-  }));
+  return links.flatMap(({ program, running }) =>
+    running === null
+      ? []
+      : [{ program, loadedAgoMs: nowMs - Number(running.loadedBoottimeNs) / 1e6 }],
+  );
 }
 
 function leftovers(pinPath: string, machine: Machine): Observed['leftovers'] {

@@ -29,6 +29,10 @@ export interface FlightOptions {
   readonly dumpEveryMs?: number;
 }
 
+export type KeptTicks =
+  | { readonly kind: 'bytes'; readonly parts: readonly Buffer[] }
+  | { readonly kind: 'directory'; readonly directory: string };
+
 const defaultRing: RingLimits = { bytesMost: 16 << 20, ageMostMs: 300_000 };
 const defaultSegments = { bytesMost: 256 << 20, ageMostMs: 86_400_000 };
 const dumpsMostByDefault = 4;
@@ -101,6 +105,17 @@ export class FlightRecorder {
       this.log.warn(`the last minutes could not be written to ${this.dumps}: ${reasonOf(error)}`);
       return undefined;
     }
+  }
+
+  /** What is kept now: the ring's bytes, or where the segments are; undefined: nothing is. */
+  async kept(): Promise<KeptTicks | undefined> {
+    this.drain();
+    if (this.segments !== undefined) {
+      await this.segments.settled();
+      return { kind: 'directory', directory: this.segments.directory };
+    }
+    const parts = this.ring?.contents();
+    return parts === undefined ? undefined : { kind: 'bytes', parts };
   }
 
   /** The process dies: everything is written before this returns. */

@@ -10,6 +10,9 @@ export type RouteName = string & { readonly [brand]: 'RouteName' };
  */
 export const cgroupPath = /^(?:\/(?!\.{1,2}(?:\/|$))[^/\p{Cc}]+)+$/u;
 
+/** Most backends of one route: its slots and its part of a tick are bounded by it. */
+export const mostBackends = 1024;
+
 /** An IPv4 address as a dotted quad, and a TCP port. */
 export interface Endpoint {
   readonly address: string;
@@ -30,12 +33,26 @@ export type Affinity =
 /** `auto` leaves the choice of the gear to the agent. */
 export type GearChoice = 'auto' | 'single' | 'twin';
 
+/** `auto` leaves the valve to the law; else it stands so, whatever the law asks. */
+export type ModeChoice = 'auto' | 'normal' | 'soft' | 'hard';
+
+/** What the owner of a service may fix of its routes. */
+export interface RouteKnobs {
+  readonly gear?: GearChoice;
+  readonly mode?: ModeChoice;
+  /** Fewest slots; a power of two. */
+  readonly slots?: number;
+}
+
 export interface Route {
   readonly name: RouteName;
   readonly addresses: readonly VirtualAddress[];
   readonly backends: readonly Endpoint[];
   readonly affinity: Affinity;
   readonly gear: GearChoice;
+  readonly mode?: ModeChoice;
+  /** Fewest slots, a power of two; without it, those of every route. */
+  readonly slots?: number;
 }
 
 export type RouteSet = readonly Route[];

@@ -3,7 +3,14 @@
 import { z } from 'zod';
 
 import { pathOf, readYaml, type Path, type Places, type Problem } from '../yaml-input.js';
-import { cgroupPath, routeName, type Affinity, type Route, type RouteSet } from './route-set.js';
+import {
+  cgroupPath,
+  mostBackends,
+  routeName,
+  type Affinity,
+  type Route,
+  type RouteSet,
+} from './route-set.js';
 
 export type ServicesFile =
   | { readonly ok: true; readonly routes: RouteSet }
@@ -11,7 +18,6 @@ export type ServicesFile =
 
 /** The longest name that fits the kernel's map, less its closing zero. */
 const longestName = 159;
-const mostBackends = 1024;
 /** A path of files below it must still fit the kernel's PATH_MAX of 4,096 bytes. */
 const longestCgroup = 1_000;
 /** Kubernetes' own default of sessionAffinityConfig.clientIP.timeoutSeconds. */

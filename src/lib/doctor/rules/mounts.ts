@@ -1,6 +1,9 @@
 // Are the file systems there that pins and attachments need?
 import { fail, ok, some, warn, type Rule } from '../check.js';
 
+/** Of the root of the host's hierarchy; the kernel gives it to no other cgroup. */
+const rootId = 1n;
+
 export const mountRules: readonly Rule[] = [
   {
     id: 'NITY030',
@@ -38,12 +41,17 @@ export const mountRules: readonly Rule[] = [
     id: 'NITY032',
     group: 'mounts',
     name: 'cgroup namespace',
-    expected: 'the initial one',
+    expected: 'the initial one, or the host’s hierarchy mounted in another',
     hint: 'Run it in the host’s cgroup namespace, or mount the host’s hierarchy and name it with --cgroup.',
     about:
       'In another namespace the root that is seen is some cgroup of the node’s: what is attached there serves only what is below it.',
-    look: ({ mounts }) =>
-      mounts.initialCgroupNamespace ? ok('the initial one') : warn('another one'),
+    look: ({ mounts, cgroup }) => {
+      if (mounts.initialCgroupNamespace) return ok('the initial one');
+      if (cgroup.kind === 'read' && cgroup.value.id === rootId) {
+        return ok(`another one, and the host’s root is at ${cgroup.value.path}`);
+      }
+      return warn('another one');
+    },
   },
   {
     id: 'NITY033',

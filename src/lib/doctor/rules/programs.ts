@@ -110,9 +110,9 @@ export const programRules: readonly Rule[] = [
     about:
       'A program that was loaded while the JIT was off is interpreted for as long as it lives.',
     look: (observed) => {
-      const links = linksOf(observed);
-      if (links === null || links.length === 0) return null;
-      const slow = links.filter(({ jited }) => !jited).map(({ program }) => program);
+      const links = (linksOf(observed) ?? []).filter(({ running }) => running !== null);
+      if (links.length === 0) return null;
+      const slow = links.filter(({ running }) => !running?.jited).map(({ program }) => program);
       return slow.length === 0 ? ok(`${links.length} are`) : fail(`${some(slow)} interpreted`);
     },
   },

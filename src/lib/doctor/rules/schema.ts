@@ -77,7 +77,10 @@ export const schemaRules: readonly Rule[] = [
       if (pins === null || pins.maps.length === 0 || pins.links.length === 0) return null;
       const pinned = new Set(pins.maps.map(({ id }) => id));
       // Read-only data of the object is a map too, and has no pin; that none is shared is the sign.
-      const apart = pins.links.filter(({ mapIds }) => !mapIds.some((id) => pinned.has(id)));
+      const apart = pins.links.filter(
+        ({ running }) => running !== null && !running.mapIds.some((id) => pinned.has(id)),
+      );
+      if (pins.links.every(({ running }) => running === null)) return null;
       return apart.length === 0
         ? ok('they do')
         : fail(`${some(apart.map(({ program }) => program))} on others`);

@@ -1,0 +1,112 @@
+// Can the agent learn what to serve, and who serves the rest?
+import { count, fail, ok, some, warn, type Rule } from '../check.js';
+
+/** Beyond the first, times that Nity shows are off; beyond the second, tokens are refused. */
+const skewWarnMs = 5_000;
+const skewFailMs = 60_000;
+
+const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+
+export const clusterRules: readonly Rule[] = [
+  {
+    id: 'NITY100',
+    group: 'cluster',
+    name: 'API server',
+    expected: 'answers',
+    hint: 'Look at the network between the node and it; the agent holds the last good routes meanwhile.',
+    about:
+      'While it does not answer the agent serves what it last knew: Services and endpoints that change are missed.',
+    look: ({ cluster }) => {
+      if (cluster === null) return null;
+      const { api, server } = cluster;
+      if (api.kind === 'missing') return fail(`${server}: ${api.why}`);
+      return ok(`${server}, ${api.value.version}, in ${Math.round(api.value.tookMs)} ms`);
+    },
+  },
+  {
+    id: 'NITY101',
+    group: 'cluster',
+    name: 'permissions',
+    expected: 'list and watch services and endpointslices, get nodes, create events',
+    hint: 'Apply the ClusterRole nity-agent and its binding of deploy/kustomize/base/rbac.yaml.',
+    about:
+      'Without services and endpointslices nothing is served; without nodes topology hints and NodePorts are not, and without events nobody is told what was ignored.',
+    look: ({ cluster }) => {
+      if (cluster === null || cluster.permissions.kind === 'missing') return null;
+      const denied = cluster.permissions.value.filter(({ allowed }) => !allowed);
+      if (denied.length === 0) return ok('it may');
+      const told = some(
+        denied.map(({ permission: { verb, resource } }) => `${verb} ${resource}`),
+        6,
+      );
+      const needed = denied.some(({ permission: { verb } }) => verb === 'list' || verb === 'watch');
+      return needed ? fail(`it may not ${told}`) : warn(`it may not ${told}`);
+    },
+  },
+  {
+    id: 'NITY102',
+    group: 'cluster',
+    name: 'clock',
+    expected: `within ${skewWarnMs / 1000} s of the API server’s`,
+    hint: 'Have the node’s time set by NTP (`timedatectl`).',
+    about:
+      'Programming latency is told from timestamps of the cluster, and a clock far off has tokens and certificates refused.',
+    look: ({ cluster }) => {
+      if (cluster === null || cluster.aheadMs === null) return null;
+      const off = Math.abs(cluster.aheadMs);
+      if (off === 0) return ok('within a second');
+      const seen = `${seconds(off)} ${cluster.aheadMs > 0 ? 'ahead' : 'behind'}`;
+      if (off > skewFailMs) return fail(seen);
+      return off > skewWarnMs ? warn(seen) : ok(seen);
+    },
+  },
+  {
+    id: 'NITY103',
+    group: 'cluster',
+    name: 'names of ports',
+    expected: 'each port of a Service is in a slice under its name',
+    hint: 'Give the slice’s port the name that the Service’s has; `kubectl get endpointslices -o yaml` shows them.',
+    about:
+      'Ports are matched by name and protocol: one without its name in any slice has no endpoints, for kube-proxy as for Nity.',
+    look: ({ cluster }) => {
+      if (cluster === null || cluster.unmatchedPorts.kind === 'missing') return null;
+      const found = cluster.unmatchedPorts.value;
+      return found.length === 0 ? ok('each is') : warn(some(found));
+    },
+  },
+  {
+    id: 'NITY104',
+    group: 'cluster',
+    name: 'left for kube-proxy',
+    expected: 'somebody serves what Nity skips',
+    hint: 'Run kube-proxy, or what stands for it in this cluster, on every node; Nity serves IPv4 TCP.',
+    about:
+      'What Nity cannot serve it leaves as it is, so that something else must serve it: UDP, SCTP and IPv6, and ports with rules that it does not know.',
+    look: ({ cluster }) => {
+      if (cluster === null || cluster.skipped.kind === 'missing') return null;
+      const { skipped, kubeProxyMode } = cluster;
+      if (skipped.value.length === 0) return ok('nothing is');
+      const told = some(
+        skipped.value.map(
+          ({ service, port, reason, detail }) => `${service}:${port} (${reason}: ${detail})`,
+        ),
+      );
+      const seen = `${count(skipped.value.length, 'port')}: ${told}`;
+      return kubeProxyMode === null ? warn(`${seen}, and no kube-proxy answers`) : ok(seen);
+    },
+  },
+  {
+    id: 'NITY105',
+    group: 'cluster',
+    name: 'kube-proxy',
+    expected: 'answers on this node, on 127.0.0.1:10249',
+    hint: 'If another program stands for it here, suppress this check; else look at its pod.',
+    about:
+      'It serves what Nity does not, and everything where Nity is unloaded; Nity comes first, as its programs see a connect before any packet is made.',
+    look: ({ cluster }) => {
+      if (cluster === null) return null;
+      const { kubeProxyMode } = cluster;
+      return kubeProxyMode === null ? warn('nobody answers') : ok(`mode ${kubeProxyMode}`);
+    },
+  },
+];

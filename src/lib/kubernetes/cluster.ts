@@ -1,0 +1,356 @@
+// The cluster as a source of routes: watches fill the store, what changed is made into
+// routes again, and each change is followed until it is in the kernel.
+import type { AgentLog } from '../agent/log.js';
+import { InputError } from '../errors.js';
+import type { RouteField } from '../field/types.js';
+import type { Route, RouteSet } from '../routes/route-set.js';
+import { readAnnotations } from './annotations.js';
+import { Assembler, type Capacity, type Claimant } from './assemble.js';
+import { openCluster, type ApiClient, type ClusterAccess } from './client.js';
+import { EventWriter } from './events.js';
+import { ScaleHints } from './hints.js';
+import { Latencies } from './latencies.js';
+import type { NodeObject, ServiceObject } from './objects.js';
+import { resourcesOf, type Selection } from './selection.js';
+import { serviceRoutes, type Skipped } from './service-routes.js';
+import type { ClusterStatus, ServiceProgress } from './status.js';
+import { ClusterStore, type Change } from './store.js';
+import { Backoff, defaultTiming, isAborted, pause, type Timing } from './timing.js';
+import { Watch } from './watch.js';
+import {
+  askApiEndpoints,
+  askNode,
+  keepApiEndpoints,
+  ownAddresses,
+  recallApiEndpoints,
+} from './whereabouts.js';
+
+export interface ClusterOptions {
+  readonly access: ClusterAccess;
+  readonly selection: Selection;
+  readonly nodeName: string;
+  readonly log: AgentLog;
+  readonly capacity: () => Capacity;
+  /** Where the API server's own endpoints are kept between runs. */
+  readonly endpointsFile: string;
+  readonly timing?: Timing;
+  readonly random?: () => number;
+  /** This machine's addresses, for NodePorts. */
+  readonly own?: ReadonlySet<string>;
+  /** An Event waits up to so long, since other nodes may write the same. */
+  readonly eventSpreadMs?: number;
+}
+
+/** Nodes that see the same are to write within two minutes, not within a second. */
+const eventSpreadMs = 120_000;
+
+export class ClusterRoutes {
+  private readonly stop = new AbortController();
+  private readonly store = new ClusterStore(() => performance.now());
+  private readonly watches: readonly Pick<Watch<ServiceObject>, 'run' | 'status'>[];
+  private readonly assembler = new Assembler();
+  private readonly claimants = new Map<string, Claimant>();
+  /** What of a Service's annotations was told already. */
+  private readonly complaints = new Map<string, string>();
+  private readonly hints = new ScaleHints();
+  private readonly events: EventWriter;
+  private readonly programming = new Latencies();
+  private readonly applying = new Latencies();
+  private readonly lastProgrammingMs = new Map<string, number>();
+  /** Changes that are made into routes, and not in the kernel yet. */
+  private readonly unapplied = new Map<string, Change>();
+  private readonly startedMs = Date.now();
+  private node: NodeObject | undefined;
+  private excluded: ReadonlySet<string> = new Set();
+  private wanted: RouteSet = [];
+  private inForce: RouteSet | undefined;
+  private skipped: readonly Skipped[] = [];
+  private complete = false;
+  private running: Promise<unknown> = Promise.resolve();
+  private refusal: string | undefined;
+
+  static async open(options: ClusterOptions): Promise<ClusterRoutes> {
+    const timing = options.timing ?? defaultTiming;
+    return new ClusterRoutes(options, timing, await openCluster(options.access, timing));
+  }
+
+  private constructor(
+    private readonly options: ClusterOptions,
+    private readonly timing: Timing,
+    private readonly client: ApiClient,
+  ) {
+    const { log, random = Math.random } = options;
+    client.alsoAt(recallApiEndpoints(options.endpointsFile, client.url));
+    this.events = new EventWriter({
+      post: (path, body, signal) => client.post(path, body, signal),
+      node: options.nodeName,
+      log,
+      random,
+      spreadMs: options.eventSpreadMs ?? eventSpreadMs,
+    });
+    const { store } = this;
+    const common = { client, timing, log, random };
+    this.watches = resourcesOf(options.selection).flatMap(({ namespace, services, slices }) => [
+      new Watch({ ...common, resource: services, sink: store.services.part(namespace) }),
+      new Watch({ ...common, resource: slices, sink: store.slices.part(namespace) }),
+    ]);
+  }
+
+  /** Begins to list and to watch; what comes of it is told by apply(). */
+  start(): void {
+    const { signal } = this.stop;
+    this.running = Promise.all([
+      ...this.watches.map((watch) => watch.run(signal)),
+      this.lookAround(signal),
+    ]);
+  }
+
+  /** Every list was complete once, so that what is missing is missing in the cluster. */
+  get synced(): boolean {
+    return this.node !== undefined && this.store.services.synced && this.store.slices.synced;
+  }
+
+  /**
+   * Hands the routes to `serve` if they changed. What does not fit for now, since indices
+   * that were given back still rest, waits for the next call.
+   */
+  apply(serve: (routes: RouteSet) => void): void {
+    const { node } = this;
+    if (!this.synced || node === undefined) return;
+    if (this.store.changed || this.inForce === undefined) this.remake(node);
+    if (this.complete) return;
+    if (this.tryServing(this.wanted, serve)) {
+      this.complete = true;
+      return;
+    }
+    const before = new Map(this.inForce?.map((route) => [route.name, route]));
+    const changed = this.wanted.filter((route) => before.get(route.name) !== route);
+    for (let some = changed.length >> 1; some >= 0; some = some === 0 ? -1 : some >> 1) {
+      const fresh = new Set(changed.slice(0, some));
+      const mixed = this.wanted.flatMap((route): Route[] => {
+        const old = before.get(route.name);
+        if (old === route || fresh.has(route)) return [route];
+        return old === undefined ? [] : [old];
+      });
+      if (this.tryServing(mixed, serve)) return;
+    }
+  }
+
+  /** What was handed over is in the kernel now. */
+  programmed(): void {
+    if (!this.complete || this.unapplied.size === 0) return;
+    const nowMs = performance.now();
+    const wallMs = Date.now();
+    for (const [service, { sinceMs, triggeredMs }] of this.unapplied) {
+      this.applying.add(nowMs - sinceMs);
+      // What happened before this agent began says how long it was away, not how quick it is.
+      if (triggeredMs === null || triggeredMs < this.startedMs) continue;
+      const tookMs = Math.max(0, wallMs - triggeredMs);
+      this.programming.add(tookMs);
+      this.lastProgrammingMs.set(service, tookMs);
+    }
+    this.unapplied.clear();
+  }
+
+  /** Raises scale hints for what a tick's field says. */
+  see(routes: readonly RouteField[]): void {
+    for (const { service, kind, route, words } of this.hints.see(routes, performance.now())) {
+      const uid = this.store.services.get(service)?.uid;
+      if (uid === undefined) continue;
+      const node = this.options.nodeName;
+      const message = `On ${node}: ${words} More replicas may help.`;
+      const subject = `${route} ${kind}`;
+      this.events.write({ service, uid, reason: 'NityScaleHint', message, subject });
+    }
+  }
+
+  status(): ClusterStatus {
+    const nowMs = performance.now();
+    const { store, unapplied, events } = this;
+    let oldestMs = store.oldestMs ?? Infinity;
+    for (const { sinceMs } of unapplied.values()) oldestMs = Math.min(oldestMs, sinceMs);
+    return {
+      schemaVersion: 1,
+      server: this.client.url,
+      node: this.options.nodeName,
+      synced: this.synced && this.inForce !== undefined,
+      watches: this.watches.map((watch) => watch.status()),
+      services: store.services.size,
+      slices: store.slices.size,
+      routes: this.inForce?.length ?? 0,
+      oldestUnappliedMs: oldestMs === Infinity ? null : nowMs - oldestMs,
+      programming: this.programming.summary(),
+      applying: this.applying.summary(),
+      skipped: this.skipped,
+      hints: this.hints.current,
+      events: { written: events.written, dropped: events.dropped },
+      requests: this.client.requests,
+      progress: this.progress(nowMs),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.stop.abort();
+    this.events.close();
+    await this.running;
+    this.client.close();
+  }
+
+  private progress(nowMs: number): Record<string, ServiceProgress> {
+    const progress: Record<string, ServiceProgress> = {};
+    for (const [service, programmingMs] of this.lastProgrammingMs) {
+      progress[service] = { pendingMs: null, programmingMs };
+    }
+    for (const [service, { sinceMs }] of this.unapplied) {
+      const programmingMs = this.lastProgrammingMs.get(service) ?? null;
+      progress[service] = { pendingMs: nowMs - sinceMs, programmingMs };
+    }
+    return progress;
+  }
+
+  private tryServing(routes: RouteSet, serve: (routes: RouteSet) => void): boolean {
+    try {
+      serve(routes);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      if (this.refusal !== error.message)
+        this.options.log.warn(`${error.message} It is tried again.`);
+      this.refusal = error.message;
+      return false;
+    }
+    const first = this.inForce === undefined;
+    this.inForce = routes;
+    if (first) {
+      const left = this.skipped.length;
+      this.options.log.info(
+        `${routes.length} routes are served from ${this.client.url}; ${left} addresses and ports are left for kube-proxy`,
+      );
+    }
+    return true;
+  }
+
+  /** Makes routes of what changed, and sets them beside all others. */
+  private remake(node: NodeObject): void {
+    for (const [key, change] of this.store.takeChanges()) {
+      // Slices of a Service that is not served change nothing.
+      if (!this.claimants.has(key) && this.store.services.get(key) === undefined) continue;
+      const known = this.unapplied.get(key);
+      this.unapplied.set(key, known === undefined ? change : { ...change, sinceMs: known.sinceMs });
+      this.remakeService(key, node);
+    }
+    const { excluded, options } = this;
+    const { routes, skipped } = this.assembler.assemble(
+      this.claimants,
+      excluded,
+      options.capacity(),
+    );
+    this.wanted = routes;
+    this.skipped = skipped;
+    this.complete = false;
+    this.refusal = undefined;
+  }
+
+  private remakeService(key: string, node: NodeObject): void {
+    const service = this.store.services.get(key);
+    if (service === undefined) {
+      this.claimants.delete(key);
+      this.complaints.delete(key);
+      this.lastProgrammingMs.delete(key);
+      return;
+    }
+    const { knobs, wrong } = readAnnotations(service.annotations);
+    const complaint = wrong.map(({ why }) => why).join(' ');
+    if (complaint !== '' && complaint !== this.complaints.get(key)) {
+      this.options.log.warn(`${key}: ${complaint}`);
+      this.events.write({
+        service: key,
+        uid: service.uid,
+        reason: 'NityAnnotationIgnored',
+        message: complaint,
+        subject: complaint,
+      });
+    }
+    if (complaint === '') this.complaints.delete(key);
+    else this.complaints.set(key, complaint);
+    const made = serviceRoutes(service, this.store.slices.of(key), node, knobs);
+    const before = this.claimants.get(key);
+    this.claimants.set(key, {
+      key,
+      createdMs: service.createdMs,
+      // A route that came out as it was is the same object, and is passed over later.
+      made:
+        before === undefined ? made : { ...made, routes: reused(before.made.routes, made.routes) },
+    });
+  }
+
+  /** The node, and where the API server is: at first until it is known, and then rarely. */
+  private async lookAround(signal: AbortSignal): Promise<void> {
+    const { log, nodeName, own = ownAddresses(), random = Math.random } = this.options;
+    const backoff = new Backoff(this.timing.backoffMs, random);
+    let told = false;
+    while (!signal.aborted) {
+      let pauseMs = this.timing.refreshMs * (0.75 + random() / 2);
+      try {
+        await this.exclude();
+        const asked = await askNode(this.client, nodeName, own, signal);
+        if (asked === undefined && this.node === undefined) {
+          log.warn(
+            `the API server says nothing of the node ${nodeName}: zone hints are ignored and its own addresses are taken from its interfaces`,
+          );
+        }
+        const node = asked ?? this.node ?? { name: nodeName, zone: null, addresses: [...own] };
+        if (JSON.stringify(node) !== JSON.stringify(this.node)) {
+          this.node = node;
+          this.store.touchAll();
+        }
+        await this.learnEndpoints(signal);
+        backoff.reset();
+        told = false;
+      } catch (error) {
+        if (isAborted(signal)) return;
+        pauseMs = backoff.nextMs();
+        if (!told) {
+          log.warn(
+            `the node ${nodeName}: ${error instanceof Error ? error.message : String(error)}`,
+          );
+        }
+        told = true;
+      }
+      await pause(pauseMs, signal);
+    }
+  }
+
+  private async learnEndpoints(signal: AbortSignal): Promise<void> {
+    const endpoints = await askApiEndpoints(this.client, signal);
+    if (endpoints.length === 0) return;
+    this.client.alsoAt(endpoints);
+    await this.exclude();
+    try {
+      keepApiEndpoints(this.options.endpointsFile, this.client.url, endpoints);
+    } catch (error) {
+      this.options.log.warn(
+        `the API server's endpoints cannot be kept in ${this.options.endpointsFile}: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+  }
+
+  private async exclude(): Promise<void> {
+    const excluded = new Set(await this.client.dialled());
+    const same =
+      excluded.size === this.excluded.size && [...excluded].every((id) => this.excluded.has(id));
+    if (same) return;
+    this.excluded = excluded;
+    this.store.touchAll();
+  }
+}
+
+function sameRoute(a: Route, b: Route): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function reused(before: readonly Route[], routes: readonly Route[]): readonly Route[] {
+  return routes.map((route) => {
+    const known = before.find(({ name }) => name === route.name);
+    return known !== undefined && sameRoute(known, route) ? known : route;
+  });
+}

@@ -1,0 +1,45 @@
+// The built command line, run once: its exit code and what it printed. For what needs no
+// dataplane of its own; the variables that would point it at this node's are replaced.
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export const root = join(import.meta.dirname, '../..');
+const patienceMs = 60_000;
+
+/** Runs any program to its end; what could not be run has no code, which is -1. */
+export function runProgram(
+  file: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  directory = root,
+): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(
+      file,
+      [...args],
+      {
+        cwd: directory,
+        env: { ...process.env, NITY_PIN_PATH: '/sys/fs/bpf/nity-of-nobody', ...environment },
+        timeout: patienceMs,
+        maxBuffer: 64 << 20,
+      },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+        resolve({ code, stdout, stderr });
+      },
+    );
+  });
+}
+
+export function nity(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
+  return runProgram(process.execPath, [join(root, 'bin/run.js'), ...args], environment);
+}
