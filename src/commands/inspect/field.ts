@@ -1,8 +1,7 @@
 import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
 import { showDuration } from '../../lib/cli/duration.js';
-import { Regime } from '../../lib/dataplane/abi.js';
-import { readField, type FieldStatus } from '../../lib/dataplane/control.js';
+import { readField, regimeName, type FieldStatus } from '../../lib/dataplane/control.js';
 import type { Plane } from '../../lib/dataplane/plane.js';
 import type { Snapshot } from '../../lib/dataplane/snapshot.js';
 
@@ -18,8 +17,7 @@ export default class InspectField extends InspectCommand<typeof InspectField, Fi
 
   protected view(_snapshot: Snapshot, plane: Plane): Field {
     const { regime: code, ...status } = readField(plane);
-    const regime = Object.entries(Regime).find(([, value]) => value === code)?.[0] ?? 'none';
-    return { schemaVersion: 1, ...status, regime: regime === 'none' ? null : regime };
+    return { schemaVersion: 1, ...status, regime: regimeName(code) };
   }
 
   protected render(field: Field): string {

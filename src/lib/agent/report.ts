@@ -42,6 +42,13 @@ export interface Report {
   readonly knobs: Readonly<Record<string, number>>;
 }
 
+/** The node and what changed of late on any route: all that a live view asks for again and again. */
+export interface Changes extends Pick<Report, 'pid' | 'sequence' | 'agoMs' | 'outcome' | 'node'> {
+  readonly schemaVersion: 1;
+  /** The newest changes, latest first. */
+  readonly changes: readonly DatedReason[];
+}
+
 export interface Rejected {
   readonly input: AgentInput;
   readonly why: string;
@@ -51,6 +58,7 @@ export interface Rejected {
 export type AgentInput = 'services' | 'knobs';
 
 const keptReasons = 16;
+const keptChanges = 200;
 const mostBytes = 64 << 20;
 const patienceMs = 2_000;
 
@@ -60,12 +68,16 @@ export function reportSocket(pinPath: string): string {
   return join(directory, `${pinPath.replace(/^\/+/, '').replaceAll('/', '-')}.sock`);
 }
 
+interface Change {
+  readonly reason: Reason;
+  readonly atMs: number;
+  readonly sequence: number;
+}
+
 /** The last changes of each route, and the last tick. */
 export class Reporter {
-  private readonly reasons = new Map<
-    string,
-    { reason: Reason; atMs: number; sequence: number }[]
-  >();
+  private readonly reasons = new Map<string, Change[]>();
+  private changes: Change[] = [];
   private tick: Tick | undefined;
   private tickMs = 0;
   private readonly rejected = new Map<AgentInput, string>();
@@ -84,6 +96,13 @@ export class Reporter {
     this.knobs = knobs;
     const served = new Set(tick.field.routes.map(({ name }) => name));
     for (const name of this.reasons.keys()) if (!served.has(name)) this.reasons.delete(name);
+    if (tick.reasons.length > 0) {
+      const fresh = tick.reasons
+        .slice(-keptChanges)
+        .map((reason) => ({ reason, atMs: nowMs, sequence: tick.sequence }))
+        .reverse();
+      this.changes = [...fresh, ...this.changes].slice(0, keptChanges);
+    }
     for (const reason of tick.reasons) {
       if (reason.change.of === 'hold') continue;
       const known = this.reasons.get(reason.change.route) ?? [];
@@ -101,11 +120,7 @@ export class Reporter {
       .filter(({ name }) => route === undefined || name === route)
       .map((field) => ({
         ...field,
-        reasons: (this.reasons.get(field.name) ?? []).map(({ reason, atMs, sequence }) => ({
-          ...reason,
-          agoMs: nowMs - atMs,
-          sequence,
-        })),
+        reasons: dated(this.reasons.get(field.name) ?? [], nowMs),
       }));
     return {
       schemaVersion: 1,
@@ -121,17 +136,42 @@ export class Reporter {
       knobs: this.knobs,
     };
   }
+
+  /** Changes that are younger than the tick `after`. */
+  changesSince(nowMs: number, after: number): Changes | undefined {
+    const { tick } = this;
+    if (tick === undefined) return undefined;
+    const younger = this.changes.filter(({ sequence }) => sequence > after);
+    return {
+      schemaVersion: 1,
+      pid: process.pid,
+      sequence: tick.sequence,
+      agoMs: nowMs - this.tickMs,
+      outcome: tick.outcome.kind,
+      node: tick.field.node,
+      changes: dated(younger, nowMs),
+    };
+  }
+}
+
+function dated(changes: readonly Change[], nowMs: number): DatedReason[] {
+  return changes.map(({ reason, atMs, sequence }) => ({
+    ...reason,
+    agoMs: nowMs - atMs,
+    sequence,
+  }));
 }
 
 /** What can be asked for. */
 interface Asked {
   readonly field: (route?: string) => Report | undefined;
+  readonly changes: (after: number) => Changes | undefined;
   /** Of an agent whose routes come from a cluster. */
   readonly cluster?: (() => ClusterStatus) | undefined;
   readonly keptTicks: () => Promise<KeptTicks | undefined>;
 }
 
-/** Answers GET /field, GET /field?route=NAME, GET /cluster and GET /trace until it is closed. */
+/** Answers GET /field, GET /field?route=NAME, GET /changes?after=TICK, GET /cluster and GET /trace until it is closed. */
 export async function serveReports(path: string, asked: Asked): Promise<UnixListener> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const server = createServer(({ method, url: given = '/' }, answer) => {
@@ -148,9 +188,11 @@ export async function serveReports(path: string, asked: Asked): Promise<UnixList
     const view =
       url.pathname === '/field'
         ? () => asked.field(url.searchParams.get('route') ?? undefined)
-        : url.pathname === '/cluster'
-          ? asked.cluster
-          : undefined;
+        : url.pathname === '/changes'
+          ? () => asked.changes(Number(url.searchParams.get('after')))
+          : url.pathname === '/cluster'
+            ? asked.cluster
+            : undefined;
     if (method !== 'GET' || view === undefined) {
       answer.writeHead(404).end();
       return;
@@ -225,6 +267,12 @@ export async function askAgent(pinPath: string, route?: string): Promise<Report 
   const query = route === undefined ? '' : `?route=${encodeURIComponent(route)}`;
   const answered = await ask(pinPath, `/field${query}`);
   return answered === null ? null : (JSON.parse(answered.body.toString()) as Report);
+}
+
+/** What changed since the tick `after`; null when no agent answers, or one that cannot tell. */
+export async function askChanges(pinPath: string, after: number): Promise<Changes | null> {
+  const answered = await ask(pinPath, `/changes?after=${after}`);
+  return answered === null ? null : (JSON.parse(answered.body.toString()) as Changes);
 }
 
 /** What the recorder of the agent on `pinPath` keeps; null without either. */

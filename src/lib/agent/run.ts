@@ -150,6 +150,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
     undo.push(() => followed.close());
     const reports = await serveReports(reportSocket(pinPath), {
       field: (route) => reporter.report(performance.now(), route),
+      changes: (after) => reporter.changesSince(performance.now(), after),
       cluster: followed.cluster,
       keptTicks: () => flight.kept(),
     });

@@ -68,6 +68,14 @@ function describeChange(change: Change): string {
   }
 }
 
+/** The same in a line of 60 columns: what changed, and the kind of its cause. */
+export function describeBriefly({ change, cause }: Reason): string {
+  const kind =
+    cause.kind === 'isolation' || cause.kind === 'drip' ? `${cause.kind}, ${cause.of}` : cause.kind;
+  if (change.of !== 'slots') return `${describeChange(change)} (${kind})`;
+  return `${change.backend} ${change.from}→${change.to} slots (${kind})`;
+}
+
 export function describeReason({ change, cause }: Reason): string {
   return `${describeChange(change)} (${describeCause(cause)})`;
 }

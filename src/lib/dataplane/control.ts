@@ -1,6 +1,6 @@
 // A route's valve: the agent's admission mode, and the operator's override that
 // stands above it until it expires in the kernel, agent alive or dead.
-import { AdmissionMode } from './abi.js';
+import { AdmissionMode, Regime } from './abi.js';
 import { tableOf, type Plane } from './plane.js';
 
 export type AdmissionModeName = keyof typeof AdmissionMode;
@@ -10,6 +10,16 @@ const modeNames = Object.keys(AdmissionMode) as AdmissionModeName[];
 
 export function admissionModeName(code: number): AdmissionModeName {
   return modeNames.find((name) => AdmissionMode[name] === code) ?? 'normal';
+}
+
+export type RegimeName = Exclude<keyof typeof Regime, 'none'>;
+
+const regimeNames = Object.keys(Regime) as (keyof typeof Regime)[];
+
+/** Null where no agent has judged it. */
+export function regimeName(code: number): RegimeName | null {
+  const name = regimeNames.find((known) => Regime[known] === code);
+  return name === undefined || name === 'none' ? null : name;
 }
 
 /** Tokens a second, and how many may be saved up. */

@@ -24,6 +24,17 @@ export function isLoaded(pinPath: string): boolean {
   return existsSync(mapPin(pinPath, 'field_state'));
 }
 
+/** Another text when what is pinned there was unloaded and loaded again. */
+export function pinIdentity(pinPath: string): string {
+  try {
+    const { dev, ino } = statSync(mapPin(pinPath, 'field_state'), { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') throw new NotLoadedError(pinPath, error);
+    throw error;
+  }
+}
+
 /** The pin path must be inside a mounted bpffs; its parent tells before it exists. */
 export function requireBpffs(pinPath: string): void {
   if (basename(pinPath).includes('.')) {

@@ -1,0 +1,104 @@
+import { Flags } from '@oclif/core';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { common, jsonFlag, NityCommand, type Answer } from '../lib/cli/command.js';
+import { parseDuration } from '../lib/cli/duration.js';
+import type { TopFrame } from '../lib/cli/top/frame.js';
+import { liveTop, onceTop } from '../lib/cli/top/session.js';
+import { firstView, sortKeys } from '../lib/cli/top/view.js';
+import { TopWatcher } from '../lib/cli/top/watcher.js';
+import { UsageError } from '../lib/errors.js';
+
+interface TopDocument extends Answer, Omit<TopFrame, 'field' | 'explained'> {
+  readonly field: Omit<TopFrame['field'], 'regime'>;
+}
+
+function documentOf(frame: TopFrame): TopDocument {
+  const { host, regime, latency, routes, stalls, agent, changes } = frame;
+  const { epoch, heldEpoch, activeTable, heartbeatAgeMs, failsafeMode } = frame.field;
+  const { tableEpochs, projectionHeldMs, agentPid } = frame.field;
+  return {
+    schemaVersion: 1,
+    host,
+    field: {
+      epoch,
+      heldEpoch,
+      activeTable,
+      heartbeatAgeMs,
+      failsafeMode,
+      tableEpochs,
+      projectionHeldMs,
+      agentPid,
+    },
+    regime,
+    latency,
+    routes,
+    stalls,
+    agent,
+    changes,
+  };
+}
+
+const fastestMs = 100;
+/** Of a pipe, which has no width: the widest at which every column is useful. */
+const pipeColumns = 160;
+
+export default class Top extends NityCommand<typeof Top> {
+  static override summary = 'Live view: routes, modes, rates, latency, slots as bars, reasons.';
+  static override description =
+    'Reads the maps and changes nothing; works with the agent dead, without its reasons and ' +
+    'pressures. Press ? for its keys. Where stdout is no terminal it prints one picture of all routes.';
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --sort p95 --filter shop/ --interval 2s',
+    '<%= config.bin %> <%= command.id %> --once --json',
+  ];
+  static override flags = {
+    ...common,
+    ...jsonFlag,
+    interval: Flags.string({ summary: 'time between two pictures', default: '1s' }),
+    once: Flags.boolean({ summary: 'one picture with the rates of one interval, and no keys' }),
+    sort: Flags.option({
+      options: sortKeys,
+      default: 'rate' as const,
+      summary: 'column to sort by',
+    })(),
+    filter: Flags.string({
+      summary: 'only routes whose name contains this text',
+      default: '',
+    }),
+    route: Flags.string({ summary: 'look into this route at once, by its name' }),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = this;
+    const intervalMs = parseDuration(flags.interval, '--interval');
+    if (intervalMs < fastestMs) {
+      throw new UsageError(
+        `--interval ${flags.interval} is too short.`,
+        `Give ${fastestMs}ms or more.`,
+      );
+    }
+    const view = {
+      ...firstView,
+      sort: flags.sort,
+      filter: flags.filter,
+      route: flags.route ?? null,
+      selected: flags.route ?? null,
+    };
+    const watcher = new TopWatcher(flags['pin-path']);
+    try {
+      if (process.stdout.isTTY && !flags.once && !flags.json) {
+        await liveTop(watcher, view, intervalMs);
+        return;
+      }
+      await watcher.frame(null);
+      await sleep(intervalMs);
+      const frame = await watcher.frame(null);
+      const columns = process.stdout.isTTY ? process.stdout.columns : pipeColumns;
+      this.answer(documentOf(frame), () => onceTop(frame, view, columns));
+    } finally {
+      watcher.close();
+    }
+  }
+}
