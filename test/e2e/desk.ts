@@ -36,7 +36,7 @@ export class Desk {
     mkdirSync(this.cgroup);
   }
 
-  private get environment(): NodeJS.ProcessEnv {
+  get environment(): NodeJS.ProcessEnv {
     return {
       ...process.env,
       NITY_PIN_PATH: this.pinPath,
@@ -85,7 +85,10 @@ export class Desk {
   /** A running agent that serves; its log grows in `log()`. */
   async agent(...args: readonly string[]): Promise<RunningAgent> {
     const agent = this.startAgent('--services', this.services, ...args);
-    await until(() => /epoch \d+: |routes are served[^]*epoch/.test(agent.log()));
+    await until(() => {
+      if (agent.child.exitCode !== null) throw new Error(`the agent ended:\n${agent.log()}`);
+      return /epoch \d+: |routes are served[^]*epoch/.test(agent.log());
+    });
     return agent;
   }
 
@@ -108,9 +111,13 @@ export class Desk {
     await ended;
   }
 
+  async endAgents(signal: NodeJS.Signals): Promise<void> {
+    for (const child of this.agents.splice(0)) await this.end(child, signal);
+  }
+
   /** Everything that load pinned goes; the desk may be laid again. */
   async clear(): Promise<void> {
-    for (const child of this.agents.splice(0)) await this.end(child, 'SIGKILL');
+    await this.endAgents('SIGKILL');
     if (existsSync(this.pinPath)) unload({ pinPath: this.pinPath, force: true });
   }
 

@@ -13,10 +13,21 @@ export function percent(share: number): string {
   return `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
 }
 
+/** By so much an answer may be later than normal and still be called normal. */
+const asNormal = 1.1;
+
+function describeLatency({ us, normalUs }: Extract<Cause, { kind: 'latency' }>): string {
+  const [takes, normal] = [milliseconds(us / 1000), milliseconds(normalUs / 1000)];
+  // Who was in trouble is not any more, and the slots still owed to it move back.
+  return us <= normalUs * asNormal
+    ? `latency: answers take ${takes}, which is normal; slots even out`
+    : `latency: answers take ${takes}, normal is ${normal}`;
+}
+
 export function describeCause(cause: Cause): string {
   switch (cause.kind) {
     case 'latency':
-      return `latency: answers take ${milliseconds(cause.us / 1000)}, normal is ${milliseconds(cause.normalUs / 1000)}`;
+      return describeLatency(cause);
     case 'errors':
       return `errors: ${percent(cause.ratio)} fail, the gate is at ${percent(cause.gate)}`;
     case 'queue':

@@ -7,6 +7,7 @@ import type { Divergence } from '../recorder/compare.js';
 import type { ReplayReport } from '../recorder/report.js';
 import type { RouteHistory, Timeline } from '../recorder/timeline.js';
 import { palette } from './colour.js';
+import { counted } from './numbers.js';
 import { showDuration } from './duration.js';
 import { sparkline } from './sparkline.js';
 import { renderTable, type TableOptions } from './table.js';
@@ -45,7 +46,6 @@ export function renderReplay(report: ReplayReport, options: TableOptions): strin
 }
 
 const at = (ms: number | null) => (ms === null ? 'never' : showDuration(ms));
-const counted = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 function headLines({ trace, replay }: ReplayReport): string[] {
   const { header, format } = trace.first;

@@ -20,10 +20,10 @@ export function rule(title: string, columns: number): Line {
 }
 
 /** What else than printable ASCII a line may hold, each one column wide. */
-const known = /[^ -~¡-¬®-ÿ▁-█░▒▓│─…·→←↑↓µ’]/gu;
+const known = /[^ -~¡-¬®-ÿ▁-▏░▒▓│─…·→←↑↓µ’]/gu;
 
 /** One column a character, and nothing that moves the cursor: names come from maps and files. */
-export function printable(text: string): string {
+function printable(text: string): string {
   return text.replaceAll(known, '?');
 }
 
@@ -76,6 +76,8 @@ const spellings: Readonly<Record<string, string>> = {
 /** Heights of a bar are digits from 1 to 8; any other character has one plain stand-in. */
 function plainAscii(text: string): string {
   return text.replaceAll(/[^ -~]/gu, (character) => {
+    const left = '▏▎▍▌▋▊▉'.indexOf(character);
+    if (left >= 0) return left < 3 ? ' ' : '#';
     const eighth = '▁▂▃▄▅▆▇█'.indexOf(character);
     return spellings[character] ?? (eighth >= 0 ? String(eighth + 1) : '?');
   });

@@ -10,7 +10,7 @@ import {
 import { showDuration } from '../duration.js';
 import { bar } from '../table.js';
 import { fitted, rule, span, type Line } from './ink.js';
-import { count, latency } from './numbers.js';
+import { count, latency } from '../numbers.js';
 import type { BackendRow, RouteRow, TopFrame } from './frame.js';
 import { inkOfState } from './paint-routes.js';
 
@@ -41,11 +41,14 @@ function inOrder(backends: readonly BackendRow[]): BackendRow[] {
 }
 
 export function paintRoute(
-  frame: TopFrame,
+  whole: TopFrame,
   name: string,
   { columns, rows }: Room,
   scroll: number,
 ): Line[] {
+  // After a step to the next route the agent was asked of the last one still.
+  const explained = whole.explained?.name === name ? whole.explained : null;
+  const frame = { ...whole, explained };
   const row = frame.routes.find(({ route }) => route === name);
   if (row === undefined) return [[], [span(`  ${name} is served no more`, 'yellow')]];
   const changes = changesOf(frame, name, columns);
@@ -82,9 +85,9 @@ function title({ explained }: TopFrame, row: RouteRow): Line {
   ];
 }
 
-function valveLine({ explained }: TopFrame): Line {
-  if (explained === null)
-    return [span('no agent answers: pressure and reasons are its own', 'dim')];
+function valveLine({ agent, explained }: TopFrame): Line {
+  if (agent === null) return [span('no agent answers: pressure and reasons are its own', 'dim')];
+  if (explained === null) return [span('the agent is asked', 'dim')];
   const { valve, motion, conductance } = explained;
   const why = valve.cause === null ? '' : ` (${describeCause(valve.cause)})`;
   const budget =

@@ -1,6 +1,6 @@
 // The table of routes: one row each, with a bar for every backend's slots.
 import { fitted, span, type Ink, type Line, type Span } from './ink.js';
-import { count, latency } from './numbers.js';
+import { count, latency } from '../numbers.js';
 import type { BackendRow, RouteRow, TopFrame } from './frame.js';
 import type { SortKey, View } from './view.js';
 

@@ -5,7 +5,7 @@ import type { DatedReason } from '../../agent/report.js';
 import { stallResources } from '../../field/signals.js';
 import { showDuration } from '../duration.js';
 import { fitted, rule, span, type Ink, type Line, type Span } from './ink.js';
-import { count } from './numbers.js';
+import { count, counted } from '../numbers.js';
 import { paintRoute } from './paint-route.js';
 import { paintRoutes, routesHead } from './paint-routes.js';
 import type { TopFrame } from './frame.js';
@@ -128,8 +128,13 @@ function head(frame: TopFrame, view: View): Line[] {
   return [
     [
       span('nity top', 'bold'),
-      span(`  ${frame.host}  ${routes.length} routes  `),
-      span(`${total(({ backends }) => backends.length)} backends  `),
+      span(`  ${frame.host}  ${counted(routes.length, 'route')}  `),
+      span(
+        `${counted(
+          total(({ backends }) => backends.length),
+          'backend',
+        )}  `,
+      ),
       span(`${count(total(({ picksPerSecond }) => picksPerSecond))}/s picked  `),
       span(`${count(refused)}/s refused  `, refused > 0 ? 'yellow' : 'plain'),
       span(`${count(total(({ open }) => open))} open`),
@@ -160,8 +165,10 @@ function fieldLine({ agent, field, regime }: TopFrame): Line {
       : span(`failsafe ${failsafeMode.toUpperCase()}`, 'yellow'),
     gap(),
     span(`epoch ${inForce} in ${activeTable}`),
-    gap(),
-    span(`regime ${regime ?? '-'}`, regime === 'crisis' ? 'red' : 'plain'),
+    // Nobody judges while there is no agent.
+    ...(agent === null
+      ? []
+      : [gap(), span(`regime ${regime ?? '-'}`, regime === 'crisis' ? 'red' : 'plain')]),
     ...held,
   ];
 }
@@ -176,7 +183,7 @@ function nodeLine({ stalls, agent }: TopFrame): Line {
   const ttf =
     exhaustion === null
       ? 'ttf -'
-      : `ttf ${exhaustion.resource} ${milliseconds(exhaustion.ttfMs)}, ${percent(exhaustion.used / exhaustion.limit).replace(' ', '')} used`;
+      : `ttf ${milliseconds(exhaustion.ttfMs)} (${exhaustion.resource} ${percent(exhaustion.used / exhaustion.limit).replace(' ', '')} used)`;
   return [
     span(`psi ${psi.join(' ')}`),
     gap(),

@@ -1,5 +1,10 @@
 // Numbers in five columns or fewer, for people.
 
+/** "1 route", "2 routes". */
+export function counted(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
+}
+
 const units = ['', 'k', 'M', 'G', 'T'] as const;
 
 /** 0, 7.5, 123, 1.2k, 45k, 3.1M. */
