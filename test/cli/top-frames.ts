@@ -38,6 +38,7 @@ function route(
     open: backends.reduce((sum, { open }) => sum + open, 0),
     p50Us: 4_200,
     p95Us: 11_500,
+    backendCount: backends.length,
     backends,
     ...more,
   };

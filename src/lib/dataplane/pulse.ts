@@ -84,7 +84,7 @@ function readersOf({ backends, backendLive, backendCounters, rtControl }: Plane)
 
 export class Pulse {
   private readonly names: (string | undefined)[] = [];
-  private readonly backendNames: { key: string; name: string }[] = [];
+  private readonly backendNames: { address: number; port: number; name: string }[] = [];
   private readonly recent: (Float32Array | undefined)[] = [];
   private readonly before: (Uint32Array | undefined)[] = [];
   private lastMs: number | undefined;
@@ -224,13 +224,12 @@ export class Pulse {
     const { backends } = this.plane;
     const address = backends.get(index, 'address');
     const port = backends.get(index, 'port');
-    const key = `${address}:${port}`;
     const known = this.backendNames[index];
-    if (known?.key === key) return known.name;
+    if (known?.address === address && known.port === port) return known.name;
     // Its index serves another by now: what was measured is not of this one.
     this.recent[index] = undefined;
     const name = `${ipv4ToText(address)}:${port}`;
-    this.backendNames[index] = { key, name };
+    this.backendNames[index] = { address, port, name };
     return name;
   }
 }

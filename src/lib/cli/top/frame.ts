@@ -31,6 +31,7 @@ export interface RouteRow extends Quantiles {
   readonly picksPerSecond: number;
   readonly refusedPerSecond: number;
   readonly open: number;
+  readonly backendCount: number;
   readonly backends: readonly BackendRow[];
 }
 
@@ -56,25 +57,76 @@ function perSecond(now: number, before: number | undefined, elapsedMs: number): 
   return ((now - before) * 1000) / elapsedMs;
 }
 
+/**
+ * A node may have ten thousand backends, of which a terminal shows a hundred: what a row
+ * says of its backends, and their quantiles, is made when it is asked for.
+ */
+class Row implements RouteRow {
+  readonly route: string;
+  readonly mode: RoutePulse['mode'];
+  readonly overrideLeftMs: number | null;
+  readonly gear: RoutePulse['gear'];
+  readonly slots: number;
+  readonly picksPerSecond: number;
+  readonly refusedPerSecond: number;
+  readonly open: number;
+  readonly backendCount: number;
+  private quantiles: Quantiles | undefined;
+  private rows: readonly BackendRow[] | undefined;
+
+  constructor(
+    private readonly now: RoutePulse,
+    private readonly was: RoutePulse | undefined,
+    private readonly latency: Reading['latency'],
+    private readonly elapsedMs: number,
+  ) {
+    this.route = now.name;
+    this.mode = now.mode;
+    this.overrideLeftMs = now.overrideLeftMs;
+    this.gear = now.gear;
+    this.slots = now.slots;
+    this.picksPerSecond = perSecond(now.picks, was?.picks, elapsedMs);
+    this.refusedPerSecond = perSecond(now.refused, was?.refused, elapsedMs);
+    this.backendCount = now.backends.length;
+    let open = 0;
+    for (const backend of now.backends) open += backend.open;
+    this.open = open;
+  }
+
+  get p50Us(): number | null {
+    return this.ofAll().p50Us;
+  }
+
+  get p95Us(): number | null {
+    return this.ofAll().p95Us;
+  }
+
+  get backends(): readonly BackendRow[] {
+    return (this.rows ??= backendRows(this.latency, this.now, this.was, this.elapsedMs));
+  }
+
+  /** As a document has it. */
+  toJSON(): Omit<RouteRow, 'backendCount'> {
+    const { route, mode, overrideLeftMs, gear, slots, picksPerSecond, refusedPerSecond } = this;
+    const { open, p50Us, p95Us, backends } = this;
+    return {
+      ...{ route, mode, overrideLeftMs, gear, slots, picksPerSecond, refusedPerSecond },
+      ...{ open, p50Us, p95Us, backends },
+    };
+  }
+
+  private ofAll(): Quantiles {
+    return (this.quantiles ??= recentQuantiles(this.latency, this.now.backends));
+  }
+}
+
 /** The routes as rows; without an earlier reading every rate is zero. */
 export function rowsOf(now: Reading, before: Reading | undefined): RouteRow[] {
   const elapsedMs = before === undefined ? 0 : now.atMs - before.atMs;
   const earlier = new Map(before?.routes.map((route) => [route.index, route]));
   return now.routes.map((route) => {
     const last = earlier.get(route.index);
-    const was = last?.name === route.name ? last : undefined;
-    return {
-      route: route.name,
-      mode: route.mode,
-      overrideLeftMs: route.overrideLeftMs,
-      gear: route.gear,
-      slots: route.slots,
-      picksPerSecond: perSecond(route.picks, was?.picks, elapsedMs),
-      refusedPerSecond: perSecond(route.refused, was?.refused, elapsedMs),
-      open: route.backends.reduce((sum, { open }) => sum + open, 0),
-      ...recentQuantiles(now.latency, route.backends),
-      backends: backendRows(now.latency, route, was, elapsedMs),
-    };
+    return new Row(route, last?.name === route.name ? last : undefined, now.latency, elapsedMs);
   });
 }
 
@@ -87,9 +139,6 @@ function backendRows(
   const earlier = new Map(was?.backends.map((backend) => [backend.backend, backend]));
   return route.backends.map((backend) => {
     const last = earlier.get(backend.backend);
-    // Quantiles of one backend are asked for one route at a time: a getter, not a column.
-    let quantiles: Quantiles | undefined;
-    const asked = () => (quantiles ??= recentQuantiles(latency, [backend]));
     return {
       backend: backend.backend,
       state: backend.state,
@@ -100,12 +149,7 @@ function backendRows(
       waiting: backend.waiting,
       picksPerSecond: perSecond(backend.picks, last?.picks, elapsedMs),
       failedPerSecond: perSecond(backend.failed, last?.failed, elapsedMs),
-      get p50Us() {
-        return asked().p50Us;
-      },
-      get p95Us() {
-        return asked().p95Us;
-      },
+      ...recentQuantiles(latency, [backend]),
     };
   });
 }

@@ -91,9 +91,9 @@ function widthsFor(frame: TopFrame, columns: number): Widths {
   const left = columns - 2 - fixed - censusWidth - 2;
   let longest = 5;
   let most = 5;
-  for (const { route, backends } of frame.routes) {
+  for (const { route, backendCount } of frame.routes) {
     longest = Math.max(longest, route.length);
-    most = Math.max(most, backends.length);
+    most = Math.max(most, backendCount);
   }
   const name = Math.max(
     narrowest,

@@ -131,7 +131,7 @@ function head(frame: TopFrame, view: View): Line[] {
       span(`  ${frame.host}  ${counted(routes.length, 'route')}  `),
       span(
         `${counted(
-          total(({ backends }) => backends.length),
+          total(({ backendCount }) => backendCount),
           'backend',
         )}  `,
       ),
