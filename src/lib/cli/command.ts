@@ -75,11 +75,16 @@ export interface Answer {
 
 export abstract class NityCommand<T extends typeof Command> extends Command {
   static override enableJsonFlag = false;
+  /** Aborted when whoever reads stdout has seen enough, as head(1) has. */
+  protected readonly unread = new AbortController();
   protected flags!: FlagsOf<T>;
   protected args!: Interfaces.InferredArgs<T['args']>;
 
   override async init(): Promise<void> {
     await super.init();
+    process.stdout.once('error', () => {
+      this.unread.abort();
+    });
     const { flags, args } = await this.parse({
       flags: this.ctor.flags,
       args: this.ctor.args,

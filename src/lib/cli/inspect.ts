@@ -48,7 +48,7 @@ export abstract class InspectCommand<
         const document = await this.view(new Snapshot(plane, table), plane);
         this.answer(document, (shown) => this.render(shown));
         if (watch) await sleep(everyMs);
-      } while (watch);
+      } while (watch && !this.unread.signal.aborted);
     } finally {
       plane.close();
     }
