@@ -244,8 +244,12 @@ export class ClusterRoutes {
       excluded,
       options.capacity(),
     );
-    this.wanted = routes;
     this.skipped = skipped;
+    // Objects that were written again, or listed anew, and lead where they led.
+    const same =
+      routes.length === this.wanted.length && routes.every((route, i) => route === this.wanted[i]);
+    if (same) return;
+    this.wanted = routes;
     this.complete = false;
     this.refusal = undefined;
   }
