@@ -37,7 +37,11 @@ export class Rig {
   readonly served: RouteSet[] = [];
   private ticks: NodeJS.Timeout | undefined;
 
-  async open(options: Partial<ClusterOptions> = {}): Promise<ClusterRoutes> {
+  /** Without ticks nothing is handed over but by tick(). */
+  async open(
+    options: Partial<ClusterOptions> = {},
+    { ticks = true }: { readonly ticks?: boolean } = {},
+  ): Promise<ClusterRoutes> {
     const say = (message: string) => this.log.push(message);
     const cluster = await ClusterRoutes.open({
       access: { kubeconfig: this.kubeconfig },
@@ -60,13 +64,14 @@ export class Rig {
     });
     this.opened.push(cluster);
     cluster.start();
+    if (!ticks) return cluster;
     this.ticks ??= setInterval(() => {
       for (const one of this.opened) this.tick(one);
     }, 10);
     return cluster;
   }
 
-  private tick(cluster: ClusterRoutes): void {
+  tick(cluster: ClusterRoutes): void {
     cluster.apply((routes) => this.served.push(routes));
     cluster.programmed();
   }

@@ -172,7 +172,7 @@ export class Watch<T extends Identity> {
       })) as Page;
       this.heard();
       for (const item of items ?? []) {
-        const object = resource.read(item);
+        const object = this.guarded(() => resource.read(item));
         if (object !== undefined) objects.set(object.key, object);
       }
       next = metadata?.continue ?? '';
@@ -243,17 +243,26 @@ export class Watch<T extends Identity> {
     return version === '' ? undefined : version;
   }
 
-  /** What fails on one object must not end the talk about the others. */
   private apply(type: string, raw: unknown): void {
-    const { resource, sink, log } = this.options;
-    try {
+    const { resource, sink } = this.options;
+    this.guarded(() => {
       const object = resource.read(raw);
       if (object === undefined) return;
       if (type === 'DELETED') sink.remove(object.key, object.uid);
       else if (type === 'ADDED' || type === 'MODIFIED') sink.put(object);
+    });
+  }
+
+  /** What fails on one object must not end the talk about the others. */
+  private guarded<R>(handle: () => R): R | undefined {
+    try {
+      return handle();
     } catch (error) {
       this.failures++;
-      log.warn(`${resource.name}: an event was lost: ${String(error)}`);
+      this.options.log.warn(
+        `${this.options.resource.name}: an object was passed over: ${String(error)}`,
+      );
+      return undefined;
     }
   }
 }
