@@ -36,14 +36,16 @@ interface Watcher {
   readonly response: ServerResponse;
 }
 
-export type Plural = 'services' | 'endpointslices' | 'nodes' | 'events';
+export type Plural = 'services' | 'endpointslices' | 'nodes' | 'events' | 'namespaces';
 
 const kinds: Readonly<Record<Plural, string>> = {
   services: 'Service',
   endpointslices: 'EndpointSlice',
   nodes: 'Node',
   events: 'Event',
+  namespaces: 'Namespace',
 };
+const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', DELETE: 'delete' };
 
 /** What was asked for, in the order of asking. */
 export interface Asked {
@@ -69,6 +71,8 @@ export interface Faults {
 }
 
 export const goodToken = 'nity-agent';
+/** May do everything. */
+export const adminToken = 'admin';
 const bookmarkEveryMs = 50;
 
 /** `key=value`, `key` and `!key`, separated by commas: what the agent and its users write. */
@@ -83,6 +87,13 @@ function labelsMatch(selector: string, labels: Readonly<Record<string, string>>)
     });
 }
 
+async function bodyOf(asked: IncomingMessage): Promise<KubeObject> {
+  let text = '';
+  asked.setEncoding('utf8');
+  for await (const chunk of asked) text += String(chunk);
+  return JSON.parse(text) as KubeObject;
+}
+
 export class ApiServer {
   readonly faults: Faults = {
     frozen: false,
@@ -95,6 +106,7 @@ export class ApiServer {
   readonly asked: Asked[] = [];
   /** What a token may do, as "verb plural"; a token that is not there may do nothing. */
   readonly rights = new Map([
+    [adminToken, new Set<string>()],
     [
       goodToken,
       new Set([
@@ -110,6 +122,7 @@ export class ApiServer {
   /** Watches of versions before this one are refused. */
   private compacted = 0;
   private uids = 0;
+  private addresses = 0;
   private readonly watchers = new Set<Watcher>();
   private readonly sockets = new Set<Duplex>();
   private readonly held: (() => void)[] = [];
@@ -352,25 +365,29 @@ export class ApiServer {
     const [, namespace, , name] = path;
     const isWatch = url.searchParams.get('watch') !== null;
     const verb =
-      asked.method === 'POST' ? 'create' : name !== undefined ? 'get' : isWatch ? 'watch' : 'list';
+      verbs[asked.method ?? ''] ?? (name !== undefined ? 'get' : isWatch ? 'watch' : 'list');
     const token = asked.headers.authorization?.replace('Bearer ', '') ?? '';
     const rights = this.rights.get(token);
     if (rights === undefined) {
       this.fail(answer, 401, 'Unauthorized');
       return;
     }
-    if (!rights.has(`${verb} ${plural}`)) {
+    if (token !== adminToken && !rights.has(`${verb} ${plural}`)) {
       this.fail(answer, 403, 'Forbidden', `${plural} is forbidden: cannot ${verb}`);
       return;
     }
     if (verb === 'create') {
-      void this.create(asked, answer, plural);
+      void this.create(asked, answer, plural, namespace);
       return;
     }
     if (name !== undefined) {
       const object = this.objects.get(`${plural}/${namespace ?? ''}/${name}`);
       if (object === undefined) this.fail(answer, 404, 'NotFound');
-      else answer.end(JSON.stringify(object));
+      else if (verb === 'update') void this.update(asked, answer, plural);
+      else {
+        if (verb === 'delete') this.delete(plural, namespace ?? '', name);
+        this.tell(answer, 200, object);
+      }
       return;
     }
     const selector = url.searchParams.get('labelSelector') ?? '';
@@ -381,17 +398,39 @@ export class ApiServer {
     else this.list(answer, url.searchParams, plural, matches);
   }
 
+  private tell(answer: ServerResponse, status: number, object: unknown): void {
+    answer.writeHead(status, { 'content-type': 'application/json' });
+    answer.end(JSON.stringify(object));
+  }
+
   private async create(
     asked: IncomingMessage,
     answer: ServerResponse,
     plural: Plural,
+    namespace: string | undefined,
   ): Promise<void> {
-    let text = '';
-    asked.setEncoding('utf8');
-    for await (const chunk of asked) text += String(chunk);
-    const object = JSON.parse(text) as KubeObject;
+    const sent = await bodyOf(asked);
+    const object = {
+      ...sent,
+      metadata: namespace === undefined ? sent.metadata : { ...sent.metadata, namespace },
+      ...(plural === 'services' ? { spec: this.withAddress(sent['spec']) } : {}),
+    };
     if (this.objects.has(this.keyOf(plural, object))) this.fail(answer, 409, 'AlreadyExists');
-    else answer.writeHead(201).end(JSON.stringify(this.apply(plural, object)));
+    else this.tell(answer, 201, this.apply(plural, object));
+  }
+
+  private async update(
+    asked: IncomingMessage,
+    answer: ServerResponse,
+    plural: Plural,
+  ): Promise<void> {
+    this.tell(answer, 200, this.apply(plural, await bodyOf(asked)));
+  }
+
+  /** A Service that asks for no address of its own is given one. */
+  private withAddress(spec: unknown): object {
+    const clusterIP = `127.96.200.${++this.addresses}`;
+    return { clusterIP, clusterIPs: [clusterIP], ...(spec as object) };
   }
 
   private list(

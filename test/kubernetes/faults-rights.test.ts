@@ -1,9 +1,7 @@
 // Who may ask, what an owner may fix, and where the agent dials: rights that are missing are
 // named and waited for, an annotation that is wrong is told once, and the way to the API
 // server does not depend on one address.
-import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -12,6 +10,7 @@ import { goodToken } from './api-server.js';
 import { service, slice } from './objects.js';
 import { until } from './rig.js';
 import { both, cart, Shop } from './shop.js';
+import { Way } from './way.js';
 
 let shop: Shop;
 
@@ -168,46 +167,19 @@ describe('an annotation that is wrong', () => {
   });
 });
 
-/** The configured way to the API server, which can be shut while the server lives. */
-async function openWay(port: number): Promise<Server> {
-  const way = createServer((from) => {
-    const to = connect(port, '127.0.0.1');
-    from.pipe(to).pipe(from);
-    for (const [one, other] of [
-      [from, to],
-      [to, from],
-    ] as const) {
-      one.on('error', () => other.destroy());
-      one.on('close', () => other.destroy());
-    }
-    way.once('shut', () => from.destroy());
-  });
-  way.setMaxListeners(0);
-  way.listen(0, '127.0.0.1');
-  await once(way, 'listening');
-  return way;
-}
-
-async function shut(way: Server): Promise<void> {
-  way.close();
-  way.emit('shut');
-  await once(way, 'close');
-}
-
 function remembered(): boolean {
   const file = join(shop.rig.directory, 'api.json');
   return existsSync(file) && readFileSync(file, 'utf8').includes(String(shop.server.port));
 }
 
 describe('the way to the API server', () => {
-  let way: Server;
+  let way: Way;
 
   beforeEach(async () => {
     const { server, rig } = shop;
-    way = await openWay(server.port);
-    const { port } = way.address() as AddressInfo;
-    const config = readFileSync(rig.kubeconfig, 'utf8');
-    writeFileSync(rig.kubeconfig, config.replace(`:${server.port}`, `:${port}`));
+    const direct = join(rig.directory, 'direct');
+    server.writeKubeconfig(direct);
+    way = await Way.open(direct, rig.kubeconfig);
     const ports = [{ name: 'https', protocol: 'TCP', port: server.port }];
     server.apply(
       'endpointslices',
@@ -220,7 +192,7 @@ describe('the way to the API server', () => {
     await rig.open();
     await rig.shows(both);
     await until(remembered);
-    await shut(way);
+    await way.shut();
     shop.scale('10.0.0.3');
     await rig.shows(`${cart} 10.0.0.3:8080`);
   });
@@ -231,7 +203,7 @@ describe('the way to the API server', () => {
     await rig.shows(both);
     await until(remembered);
     await first.close();
-    await shut(way);
+    await way.shut();
     rig.served.length = 0;
     rig.opened.length = 0;
     shop.scale('10.0.0.3');
@@ -241,9 +213,8 @@ describe('the way to the API server', () => {
 
   it('is never served by Nity itself', async () => {
     const { server, rig } = shop;
-    const { port } = way.address() as AddressInfo;
     const ports = [
-      { name: 'http', protocol: 'TCP', port },
+      { name: 'http', protocol: 'TCP', port: way.at },
       { name: 'way', protocol: 'TCP', port: server.port },
     ];
     server.apply('services', service('shop/loop', '127.0.0.1', { ports }));
@@ -251,7 +222,7 @@ describe('the way to the API server', () => {
     await rig.shows(both);
     await until(() => cluster.status().skipped.length === 2);
     expect(cluster.status().skipped.map(({ address, reason }) => [address, reason])).toEqual([
-      [`127.0.0.1:${port}`, 'agentApi'],
+      [`127.0.0.1:${way.at}`, 'agentApi'],
       [`127.0.0.1:${server.port}`, 'agentApi'],
     ]);
   });
