@@ -142,6 +142,7 @@ describe('an annotation that is wrong', () => {
     shop.scale('10.0.0.3');
     await rig.shows(`${cart} 10.0.0.3:8080`);
     await sleep(100);
+    expect(server.asked.filter(({ method }) => method === 'POST')).toHaveLength(1);
     expect(server.of('events')).toMatchObject([
       {
         involvedObject: { kind: 'Service', namespace: 'shop', name: 'cart', uid: 'uid-2' },
