@@ -73,7 +73,6 @@ export interface Faults {
 export const goodToken = 'nity-agent';
 /** May do everything. */
 export const adminToken = 'admin';
-const bookmarkEveryMs = 50;
 
 /** `key=value`, `key` and `!key`, separated by commas: what the agent and its users write. */
 function labelsMatch(selector: string, labels: Readonly<Record<string, string>>): boolean {
@@ -130,9 +129,13 @@ export class ApiServer {
   private bookmarks: NodeJS.Timeout | undefined;
   port = 0;
 
-  private constructor(private readonly pair: { readonly private: string; readonly cert: string }) {}
+  private constructor(
+    private readonly pair: { readonly private: string; readonly cert: string },
+    private readonly bookmarkEveryMs: number,
+  ) {}
 
-  static async start(): Promise<ApiServer> {
+  /** A real server sends a bookmark a minute. */
+  static async start(bookmarkEveryMs = 50): Promise<ApiServer> {
     const pair = await generate([{ name: 'commonName', value: 'nity-test' }], {
       keyType: 'ec',
       extensions: [
@@ -146,7 +149,7 @@ export class ApiServer {
         },
       ],
     });
-    const server = new ApiServer(pair);
+    const server = new ApiServer(pair, bookmarkEveryMs);
     await server.listen();
     return server;
   }
@@ -170,7 +173,7 @@ export class ApiServer {
     this.server = server;
     this.bookmarks = setInterval(() => {
       this.bookmark();
-    }, bookmarkEveryMs);
+    }, this.bookmarkEveryMs);
   }
 
   async stop(): Promise<void> {
