@@ -1,10 +1,10 @@
 // A whole agent on a large cluster: how soon everything is programmed, how late changes are,
 // what memory it takes and for how long it blocks; and what a thousand idle agents ask for.
 //
-//   npm run build && npx tsx bench/kubernetes-scale.ts [--json] [--quick] [--profile DIRECTORY]
+//   npm run build && npx tsx bench/kubernetes-scale.ts [--json] [--quick] [--no-record] [--profile DIRECTORY]
 //
 // As root: the agent runs as it is installed, with real maps, on a cgroup of its own.
-import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
@@ -34,6 +34,8 @@ interface Probed {
 const quick = process.argv.includes('--quick');
 const profile = process.argv[process.argv.indexOf('--profile') + 1];
 const profiled = process.argv.includes('--profile') && profile !== undefined;
+/** Without the flight recorder, to see what it costs. */
+const recording = process.argv.includes('--no-record') ? ['--no-record'] : [];
 const services = quick ? 500 : 5_000;
 const endpoints = 20;
 const perSecond = 100;
@@ -75,6 +77,8 @@ class Agent {
   readonly pinPath = `/sys/fs/bpf/nity-bench-scale-${process.pid}`;
   private readonly cgroup = join(cgroupRoot(), `nity-bench-scale-${process.pid}`);
   private readonly process: ChildProcess;
+  /** Rejects if it ends by itself. */
+  readonly ended: Promise<never>;
   log = '';
 
   constructor(directory: string, kubeconfig: string) {
@@ -82,16 +86,26 @@ class Agent {
     process.env['NITY_RUN_DIR'] = directory;
     const hooks = ['--import', here('kubernetes/probe.mjs')];
     const profiling = profiled ? ['--cpu-prof', '--cpu-prof-dir', profile] : [];
-    const cli = [here('../bin/run.js'), 'run-agent', '--kubeconfig', kubeconfig];
-    this.process = spawn(
-      process.execPath,
-      [...hooks, ...profiling, ...cli, '--cgroup', this.cgroup, '--pin-path', this.pinPath],
-      {
-        env: { ...process.env, NODE_NAME: 'node-1', NITY_AUDIT_LOG: join(directory, 'audit') },
-        stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-      },
-    );
+    const run = here('../bin/run.js');
+    // Before the agent: a profiler's signals would interrupt the verifier.
+    execFileSync(process.execPath, [
+      run,
+      'load',
+      '--cgroup',
+      this.cgroup,
+      '--pin-path',
+      this.pinPath,
+    ]);
+    const cli = [run, 'run-agent', '--kubeconfig', kubeconfig, '--pin-path', this.pinPath];
+    this.process = spawn(process.execPath, [...hooks, ...profiling, ...cli, ...recording], {
+      env: { ...process.env, NODE_NAME: 'node-1', NITY_AUDIT_LOG: join(directory, 'audit') },
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    });
     this.process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.log += text));
+    this.ended = once(this.process, 'exit').then(([code]) => {
+      throw new Error(`the agent ended with ${String(code)}:\n${this.log.slice(0, 4000)}`);
+    });
+    this.ended.catch(() => undefined);
   }
 
   async probe(): Promise<Probed> {
@@ -135,11 +149,13 @@ class Agent {
   }
 }
 
+type Part = Pick<ClusterStatus, 'applying' | 'programming'> & { readonly probed: Probed };
+
 interface Scale {
   readonly firstMs: number;
   readonly first: Probed;
   readonly served: number;
-  readonly churn: readonly { readonly probed: Probed; readonly status: ClusterStatus }[];
+  readonly churn: readonly Part[];
 }
 
 async function measureScale(directory: string): Promise<Scale> {
@@ -153,7 +169,7 @@ async function measureScale(directory: string): Promise<Scale> {
     const asked = server.hear('asked');
     const agent = new Agent(directory, kubeconfig);
     try {
-      const answered = await asked;
+      const answered = await Promise.race([asked, agent.ended]);
       // What its start took is told elsewhere: from here on it talks with the API server.
       await agent.probe();
       await agent.said('routes are served from');
@@ -162,10 +178,11 @@ async function measureScale(directory: string): Promise<Scale> {
       const first = await agent.probe();
       await sleep(2_000);
       await agent.probe();
-      const churn = [];
+      const churn: Part[] = [];
       for (let part = 0; part < parts; part++) {
         await server.say({ kind: 'churn', perSecond, seconds: partSeconds }, 'churned');
-        churn.push({ status: await agent.status(() => true), probed: await agent.probe() });
+        const { applying, programming } = await agent.status(() => true);
+        churn.push({ applying, programming, probed: await agent.probe() });
       }
       return { firstMs, first, served: status.routes, churn };
     } finally {
@@ -180,7 +197,7 @@ const directory = mkdtempSync(join(tmpdir(), 'nity-bench-scale-'));
 try {
   const scale = await measureScale(directory);
   const idle = await idleRequests(directory, quick ? 10 : 60);
-  const worst = (of: (part: Scale['churn'][number]) => number | null) =>
+  const worst = (of: (part: Part) => number | null) =>
     Math.max(...scale.churn.map((part) => of(part) ?? Number.NaN));
   const line = (what: string, value: number, digits: number, most?: number): Row => [
     what,
@@ -196,18 +213,18 @@ try {
     line('until then: longest block, ms', scale.first.longestBlockMs, 0, 100),
     line(
       '100 changes/s: event to kernel, p50, ms',
-      worst((part) => part.status.applying.p50Ms),
+      worst((part) => part.applying.p50Ms),
       0,
     ),
     line(
       '100 changes/s: event to kernel, p99, ms',
-      worst((part) => part.status.applying.p99Ms),
+      worst((part) => part.applying.p99Ms),
       0,
       400,
     ),
     line(
       '100 changes/s: cause to kernel, p99, ms',
-      worst((part) => part.status.programming.p99Ms),
+      worst((part) => part.programming.p99Ms),
       0,
       400,
     ),
