@@ -197,8 +197,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
       reporter.see(tick, performance.now(), knobs);
       recorder?.see(tick);
       audit?.see(tick, performance.now());
-      // A services file is read before the first tick.
-      health.see(tick, performance.now(), true);
+      health.see(tick, performance.now(), followed.known());
       const words = describe(tick);
       if (words !== undefined) log.info(words);
       const alarm = unsafe.see(tick, performance.now());

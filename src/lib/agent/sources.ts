@@ -25,6 +25,8 @@ export type RouteSource =
     };
 
 export interface Followed {
+  /** Whether it has said all routes at least once. */
+  known(): boolean;
   /** Called before each tick, and after it. */
   before(): void;
   after(tick: Tick): void;
@@ -79,6 +81,8 @@ function followFile(path: string, { agent, senses, log, told }: Follower): Follo
   }
   log.info(`${watch.routes.length} routes are served from ${path}`);
   return {
+    // The file was read before the first tick.
+    known: () => true,
     before: () => undefined,
     after: () => undefined,
     close: () => {
@@ -116,6 +120,7 @@ async function followCluster(
   log.info(`routes come from the cluster, for the node ${nodeName}`);
   cluster.start();
   return {
+    known: () => cluster.known,
     before: () => {
       cluster.apply((routes) => {
         agent.serve(routes);

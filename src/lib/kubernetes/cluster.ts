@@ -115,6 +115,11 @@ export class ClusterRoutes {
     return this.node !== undefined && this.store.services.synced && this.store.slices.synced;
   }
 
+  /** All of them were handed over once. */
+  get known(): boolean {
+    return this.inForce !== undefined;
+  }
+
   /**
    * Hands the routes to `serve` if they changed. What does not fit for now, since indices
    * that were given back still rest, waits for the next call.
@@ -178,7 +183,7 @@ export class ClusterRoutes {
       schemaVersion: 1,
       server: this.client.url,
       node: this.options.nodeName,
-      synced: this.synced && this.inForce !== undefined,
+      synced: this.synced && this.known,
       watches: this.watches.map((watch) => watch.status()),
       services: store.services.size,
       slices: store.slices.size,

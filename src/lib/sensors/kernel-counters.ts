@@ -284,10 +284,8 @@ export class KernelCounters {
     };
   }
 
-  /** Forgets the backends that are not among `indexes`. */
-  keepOnly(indexes: ReadonlySet<number>): void {
-    for (let index = 0; index < this.last.seen.length; index++) {
-      if (this.last.seen[index] === 1 && !indexes.has(index)) this.last.forget(index);
-    }
+  /** What is served no more: another backend may have the index later. */
+  forget(indexes: readonly number[]): void {
+    for (const index of indexes) if (this.last.seen[index] === 1) this.last.forget(index);
   }
 }
