@@ -479,7 +479,10 @@ export class ApiServer {
     }
     this.watchers.add(watcher);
     const seconds = Number(query.get('timeoutSeconds') ?? 3600);
-    const timer = setTimeout(() => answer.end(), seconds * 1000);
+    const timer = setTimeout(() => {
+      this.watchers.delete(watcher);
+      answer.end();
+    }, seconds * 1000);
     answer.on('close', () => {
       clearTimeout(timer);
       this.watchers.delete(watcher);

@@ -167,7 +167,7 @@ export class Agent {
 
     const served = [...this.projector.book.routes.values()].filter(({ removed }) => !removed);
     const rings = served.map((entry) => this.projector.ring(entry));
-    const node = this.senses.node(lagMs, this.counters.mostOpen(this.backendIndexes()));
+    const node = this.senses.node(lagMs, this.counters.mostOpen(served));
     const beside = this.beside(node);
     const routes = served.map((entry, i) =>
       this.counters.route(entry, rings[i] ?? entry.owners, beside),

@@ -237,10 +237,12 @@ export class KernelCounters {
     return signals;
   }
 
-  /** Open connections of the backend among `indexes` that has the most. */
-  mostOpen(indexes: Iterable<number>): number {
+  /** Open connections of the backend of these routes that has the most. */
+  mostOpen(routes: Iterable<RouteEntry>): number {
     let most = 0;
-    for (const index of indexes) most = Math.max(most, this.read.open(index));
+    for (const { backends } of routes) {
+      for (const { index } of backends.values()) most = Math.max(most, this.read.open(index));
+    }
     return most;
   }
 
