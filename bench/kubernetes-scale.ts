@@ -41,7 +41,7 @@ const endpoints = 20;
 const perSecond = 100;
 /** The agent's percentiles are of its last 1,024 changes: it is asked after each such part. */
 const parts = quick ? 1 : 3;
-const partSeconds = 10;
+const partSeconds = 11;
 const giveUpMs = 120_000;
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
