@@ -25,7 +25,7 @@ enum nity_schema {
 enum nity_limit {
 	NITY_MAX_ADDRESSES = 32768,
 	NITY_MAX_ROUTES = 16384,
-	NITY_MAX_SLOTS = 1048576,
+	NITY_MAX_SLOTS = 2097152,
 	/* Also the fewest slots a route may have, so that its range is whole pages. */
 	NITY_SLOTS_PER_PAGE = 64,
 	NITY_MAX_BACKENDS = 131072,

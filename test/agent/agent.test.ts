@@ -10,6 +10,7 @@ import { ipv4ToNumber } from '../../src/lib/dataplane/ipv4.js';
 import { ModelSource } from '../../src/lib/dataplane/model-source.js';
 import type { Plane } from '../../src/lib/dataplane/plane.js';
 import { nothingSensed } from '../../src/lib/field/signals.js';
+import { step } from '../../src/lib/field/step.js';
 import { routeName } from '../../src/lib/routes/route-set.js';
 
 const ms = 1_000_000n;
@@ -130,6 +131,38 @@ describe('the agent', () => {
       resource: 'memory',
     });
     expect(source.model.socket(cookie++, 1n, 0, 0).connect(vip, 80)).toBeNull();
+  });
+
+  it('projects the first field of a cluster however long it took, and no field of the past', () => {
+    let tookMs = 1;
+    const idle = new Agent({
+      plane,
+      knobs: defaultKnobs,
+      exclusively: (change) => change(),
+      law: (...given) => {
+        pass(tookMs);
+        return step(...given);
+      },
+    });
+    idle.serve([]);
+    const outcome = () => {
+      pass(200);
+      return idle.tick().outcome.kind;
+    };
+    for (let i = 0; i < 20; i++) outcome();
+    tookMs = 1_000;
+    idle.serve([
+      {
+        name: routeName('shop/pay', 'http'),
+        addresses: [{ vip: '127.96.0.2', port: 80, protocol: 'TCP' }],
+        backends: [{ address: '127.0.0.1', port: 8001 }],
+        affinity: { kind: 'none' },
+        gear: 'auto',
+      },
+    ]);
+    expect(outcome()).toBe('projected');
+    tookMs = 10_000;
+    expect(outcome()).toBe('late');
   });
 
   it('obeys new knobs from the next tick on', () => {

@@ -36,14 +36,16 @@ interface Watcher {
   readonly response: ServerResponse;
 }
 
-export type Plural = 'services' | 'endpointslices' | 'nodes' | 'events';
+export type Plural = 'services' | 'endpointslices' | 'nodes' | 'events' | 'namespaces';
 
 const kinds: Readonly<Record<Plural, string>> = {
   services: 'Service',
   endpointslices: 'EndpointSlice',
   nodes: 'Node',
   events: 'Event',
+  namespaces: 'Namespace',
 };
+const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', DELETE: 'delete' };
 
 /** What was asked for, in the order of asking. */
 export interface Asked {
@@ -68,8 +70,9 @@ export interface Faults {
   noBookmarks: boolean;
 }
 
-const goodToken = 'nity-agent';
-const bookmarkEveryMs = 50;
+export const goodToken = 'nity-agent';
+/** May do everything. */
+export const adminToken = 'admin';
 
 /** `key=value`, `key` and `!key`, separated by commas: what the agent and its users write. */
 function labelsMatch(selector: string, labels: Readonly<Record<string, string>>): boolean {
@@ -81,6 +84,13 @@ function labelsMatch(selector: string, labels: Readonly<Record<string, string>>)
       const [key = '', value] = term.split('=');
       return value === undefined ? Object.hasOwn(labels, key) : labels[key] === value;
     });
+}
+
+async function bodyOf(asked: IncomingMessage): Promise<KubeObject> {
+  let text = '';
+  asked.setEncoding('utf8');
+  for await (const chunk of asked) text += String(chunk);
+  return JSON.parse(text) as KubeObject;
 }
 
 export class ApiServer {
@@ -95,6 +105,7 @@ export class ApiServer {
   readonly asked: Asked[] = [];
   /** What a token may do, as "verb plural"; a token that is not there may do nothing. */
   readonly rights = new Map([
+    [adminToken, new Set<string>()],
     [
       goodToken,
       new Set([
@@ -110,6 +121,7 @@ export class ApiServer {
   /** Watches of versions before this one are refused. */
   private compacted = 0;
   private uids = 0;
+  private addresses = 0;
   private readonly watchers = new Set<Watcher>();
   private readonly sockets = new Set<Duplex>();
   private readonly held: (() => void)[] = [];
@@ -117,9 +129,13 @@ export class ApiServer {
   private bookmarks: NodeJS.Timeout | undefined;
   port = 0;
 
-  private constructor(private readonly pair: { readonly private: string; readonly cert: string }) {}
+  private constructor(
+    private readonly pair: { readonly private: string; readonly cert: string },
+    private readonly bookmarkEveryMs: number,
+  ) {}
 
-  static async start(): Promise<ApiServer> {
+  /** A real server sends a bookmark a minute. */
+  static async start(bookmarkEveryMs = 50): Promise<ApiServer> {
     const pair = await generate([{ name: 'commonName', value: 'nity-test' }], {
       keyType: 'ec',
       extensions: [
@@ -133,7 +149,7 @@ export class ApiServer {
         },
       ],
     });
-    const server = new ApiServer(pair);
+    const server = new ApiServer(pair, bookmarkEveryMs);
     await server.listen();
     return server;
   }
@@ -157,7 +173,7 @@ export class ApiServer {
     this.server = server;
     this.bookmarks = setInterval(() => {
       this.bookmark();
-    }, bookmarkEveryMs);
+    }, this.bookmarkEveryMs);
   }
 
   async stop(): Promise<void> {
@@ -352,25 +368,29 @@ export class ApiServer {
     const [, namespace, , name] = path;
     const isWatch = url.searchParams.get('watch') !== null;
     const verb =
-      asked.method === 'POST' ? 'create' : name !== undefined ? 'get' : isWatch ? 'watch' : 'list';
+      verbs[asked.method ?? ''] ?? (name !== undefined ? 'get' : isWatch ? 'watch' : 'list');
     const token = asked.headers.authorization?.replace('Bearer ', '') ?? '';
     const rights = this.rights.get(token);
     if (rights === undefined) {
       this.fail(answer, 401, 'Unauthorized');
       return;
     }
-    if (!rights.has(`${verb} ${plural}`)) {
+    if (token !== adminToken && !rights.has(`${verb} ${plural}`)) {
       this.fail(answer, 403, 'Forbidden', `${plural} is forbidden: cannot ${verb}`);
       return;
     }
     if (verb === 'create') {
-      void this.create(asked, answer, plural);
+      void this.create(asked, answer, plural, namespace);
       return;
     }
     if (name !== undefined) {
       const object = this.objects.get(`${plural}/${namespace ?? ''}/${name}`);
       if (object === undefined) this.fail(answer, 404, 'NotFound');
-      else answer.end(JSON.stringify(object));
+      else if (verb === 'update') void this.update(asked, answer, plural);
+      else {
+        if (verb === 'delete') this.delete(plural, namespace ?? '', name);
+        this.tell(answer, 200, object);
+      }
       return;
     }
     const selector = url.searchParams.get('labelSelector') ?? '';
@@ -381,17 +401,39 @@ export class ApiServer {
     else this.list(answer, url.searchParams, plural, matches);
   }
 
+  private tell(answer: ServerResponse, status: number, object: unknown): void {
+    answer.writeHead(status, { 'content-type': 'application/json' });
+    answer.end(JSON.stringify(object));
+  }
+
   private async create(
     asked: IncomingMessage,
     answer: ServerResponse,
     plural: Plural,
+    namespace: string | undefined,
   ): Promise<void> {
-    let text = '';
-    asked.setEncoding('utf8');
-    for await (const chunk of asked) text += String(chunk);
-    const object = JSON.parse(text) as KubeObject;
+    const sent = await bodyOf(asked);
+    const object = {
+      ...sent,
+      metadata: namespace === undefined ? sent.metadata : { ...sent.metadata, namespace },
+      ...(plural === 'services' ? { spec: this.withAddress(sent['spec']) } : {}),
+    };
     if (this.objects.has(this.keyOf(plural, object))) this.fail(answer, 409, 'AlreadyExists');
-    else answer.writeHead(201).end(JSON.stringify(this.apply(plural, object)));
+    else this.tell(answer, 201, this.apply(plural, object));
+  }
+
+  private async update(
+    asked: IncomingMessage,
+    answer: ServerResponse,
+    plural: Plural,
+  ): Promise<void> {
+    this.tell(answer, 200, this.apply(plural, await bodyOf(asked)));
+  }
+
+  /** A Service that asks for no address of its own is given one. */
+  private withAddress(spec: unknown): object {
+    const clusterIP = `127.96.200.${++this.addresses}`;
+    return { clusterIP, clusterIPs: [clusterIP], ...(spec as object) };
   }
 
   private list(
@@ -437,7 +479,10 @@ export class ApiServer {
     }
     this.watchers.add(watcher);
     const seconds = Number(query.get('timeoutSeconds') ?? 3600);
-    const timer = setTimeout(() => answer.end(), seconds * 1000);
+    const timer = setTimeout(() => {
+      this.watchers.delete(watcher);
+      answer.end();
+    }, seconds * 1000);
     answer.on('close', () => {
       clearTimeout(timer);
       this.watchers.delete(watcher);

@@ -10,7 +10,7 @@ import { selectionOf } from '../../src/lib/kubernetes/selection.js';
 import type { Timing } from '../../src/lib/kubernetes/timing.js';
 import type { RouteSet } from '../../src/lib/routes/route-set.js';
 
-const quickly: Timing = {
+export const quickly: Timing = {
   pageSize: 3,
   watchSeconds: [60, 60],
   silenceMs: 400,
@@ -19,7 +19,7 @@ const quickly: Timing = {
   refreshMs: 60_000,
 };
 
-async function until(holds: () => boolean, withinMs = 5_000): Promise<void> {
+export async function until(holds: () => boolean, withinMs = 5_000): Promise<void> {
   const deadlineMs = performance.now() + withinMs;
   while (!holds()) {
     if (performance.now() > deadlineMs)
@@ -37,7 +37,11 @@ export class Rig {
   readonly served: RouteSet[] = [];
   private ticks: NodeJS.Timeout | undefined;
 
-  async open(options: Partial<ClusterOptions> = {}): Promise<ClusterRoutes> {
+  /** Without ticks nothing is handed over but by tick(). */
+  async open(
+    options: Partial<ClusterOptions> = {},
+    { ticks = true }: { readonly ticks?: boolean } = {},
+  ): Promise<ClusterRoutes> {
     const say = (message: string) => this.log.push(message);
     const cluster = await ClusterRoutes.open({
       access: { kubeconfig: this.kubeconfig },
@@ -60,13 +64,14 @@ export class Rig {
     });
     this.opened.push(cluster);
     cluster.start();
+    if (!ticks) return cluster;
     this.ticks ??= setInterval(() => {
       for (const one of this.opened) this.tick(one);
     }, 10);
     return cluster;
   }
 
-  private tick(cluster: ClusterRoutes): void {
+  tick(cluster: ClusterRoutes): void {
     cluster.apply((routes) => this.served.push(routes));
     cluster.programmed();
   }

@@ -130,7 +130,10 @@ export class Agent {
     const changed = this.projector.reconcile(routes);
     if (changed.length === 0) return;
     for (const { index } of changed) this.commanded.delete(index);
-    this.counters.keepOnly(new Set(this.backendIndexes()));
+    const { retired, routes: known } = this.projector.book;
+    this.counters.forget(retired.map(({ index }) => index));
+    // What a tick took with other routes says nothing of what it takes with these.
+    if (changed.length * 2 > known.size) this.usualMs = undefined;
   }
 
   /** The indices of all backends that are served. */
@@ -164,7 +167,7 @@ export class Agent {
 
     const served = [...this.projector.book.routes.values()].filter(({ removed }) => !removed);
     const rings = served.map((entry) => this.projector.ring(entry));
-    const node = this.senses.node(lagMs, this.counters.mostOpen(this.backendIndexes()));
+    const node = this.senses.node(lagMs, this.counters.mostOpen(served));
     const beside = this.beside(node);
     const routes = served.map((entry, i) =>
       this.counters.route(entry, rings[i] ?? entry.owners, beside),

@@ -46,7 +46,7 @@ export const Latency = { connect: 0, firstByte: 1 } as const;
 export const Limit = {
   maxAddresses: 32768,
   maxRoutes: 16384,
-  maxSlots: 1048576,
+  maxSlots: 2097152,
   slotsPerPage: 64,
   maxBackends: 131072,
   maxConntrack: 65536,

@@ -215,17 +215,14 @@ export class ApiClient {
           resolve('ended');
         });
       });
-      answer.on('error', (error) => {
+      // A connection that is cut within a chunk ends without an end, or as Node's "aborted".
+      const torn = () => {
         done(() => {
-          reject(error);
+          reject(new Error('the connection was torn'));
         });
-      });
-      // A connection that is cut within a chunk ends without an end.
-      answer.on('close', () => {
-        done(() => {
-          reject(new Error('the connection was closed'));
-        });
-      });
+      };
+      answer.on('error', torn);
+      answer.on('close', torn);
     });
   }
 
@@ -253,6 +250,8 @@ export class ApiClient {
     const status = answer.statusCode ?? 0;
     if (status >= 200 && status < 300) return answer;
     const text = await bodyOf(answer, this.timing.answerMs, signal);
+    // The server says "Unauthorized", and nothing of why.
+    if (status === 401) throw new ApiError(401, 'Unauthorized', notKnown);
     const seconds = Number(answer.headers['retry-after']);
     const retryAfterMs = Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : null;
     throw statusError(text, status, retryAfterMs);
@@ -316,6 +315,8 @@ export class ApiClient {
   }
 }
 
+const notKnown =
+  'the API server does not know who asks (401 Unauthorized): the token is wrong, expired or missing';
 const nowhere: ApiEndpoint = { address: '127.0.0.1', port: 0 };
 
 async function addressesOf(name: string): Promise<string[]> {

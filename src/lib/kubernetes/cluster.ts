@@ -3,8 +3,8 @@
 import type { AgentLog } from '../agent/log.js';
 import { InputError } from '../errors.js';
 import type { RouteField } from '../field/types.js';
-import type { Route, RouteSet } from '../routes/route-set.js';
-import { readAnnotations } from './annotations.js';
+import type { Route, RouteKnobs, RouteSet } from '../routes/route-set.js';
+import { readAnnotations, type WrongAnnotation } from './annotations.js';
 import { Assembler, type Capacity, type Claimant } from './assemble.js';
 import { openCluster, type ApiClient, type ClusterAccess } from './client.js';
 import { EventWriter } from './events.js';
@@ -44,12 +44,17 @@ export interface ClusterOptions {
 /** Nodes that see the same are to write within two minutes, not within a second. */
 const eventSpreadMs = 120_000;
 
+/** With what its annotations said when they were last right. */
+interface Annotated extends Claimant {
+  readonly knobs: RouteKnobs;
+}
+
 export class ClusterRoutes {
   private readonly stop = new AbortController();
   private readonly store = new ClusterStore(() => performance.now());
   private readonly watches: readonly Pick<Watch<ServiceObject>, 'run' | 'status'>[];
   private readonly assembler = new Assembler();
-  private readonly claimants = new Map<string, Claimant>();
+  private readonly claimants = new Map<string, Annotated>();
   /** What of a Service's annotations was told already. */
   private readonly complaints = new Map<string, string>();
   private readonly hints = new ScaleHints();
@@ -249,8 +254,12 @@ export class ClusterRoutes {
       excluded,
       options.capacity(),
     );
-    this.wanted = routes;
     this.skipped = skipped;
+    // Objects that were written again, or listed anew, and lead where they led.
+    const same =
+      routes.length === this.wanted.length && routes.every((route, i) => route === this.wanted[i]);
+    if (same) return;
+    this.wanted = routes;
     this.complete = false;
     this.refusal = undefined;
   }
@@ -263,7 +272,9 @@ export class ClusterRoutes {
       this.lastProgrammingMs.delete(key);
       return;
     }
-    const { knobs, wrong } = readAnnotations(service.annotations);
+    const { knobs: right, wrong } = readAnnotations(service.annotations);
+    const before = this.claimants.get(key);
+    const knobs = { ...lastGood(before?.knobs, wrong), ...right };
     const complaint = wrong.map(({ why }) => why).join(' ');
     if (complaint !== '' && complaint !== this.complaints.get(key)) {
       this.options.log.warn(`${key}: ${complaint}`);
@@ -278,9 +289,9 @@ export class ClusterRoutes {
     if (complaint === '') this.complaints.delete(key);
     else this.complaints.set(key, complaint);
     const made = serviceRoutes(service, this.store.slices.of(key), node, knobs);
-    const before = this.claimants.get(key);
     this.claimants.set(key, {
       key,
+      knobs,
       createdMs: service.createdMs,
       // A route that came out as it was is the same object, and is passed over later.
       made:
@@ -347,6 +358,12 @@ export class ClusterRoutes {
     this.excluded = excluded;
     this.store.touchAll();
   }
+}
+
+/** A slip of the pen does not undo what was fixed before it. */
+function lastGood(known: RouteKnobs | undefined, wrong: readonly WrongAnnotation[]): RouteKnobs {
+  const names = new Set(wrong.map(({ name }) => name));
+  return Object.fromEntries(Object.entries(known ?? {}).filter(([name]) => names.has(name)));
 }
 
 function sameRoute(a: Route, b: Route): boolean {

@@ -4,8 +4,11 @@ import type { Identity, ServiceObject, SliceObject } from './objects.js';
 
 /** Where a list/watch loop puts what it hears. */
 export interface Sink<T extends Identity> {
-  /** The whole list: what is not in it is gone. */
-  replace(objects: ReadonlyMap<string, T>): void;
+  /**
+   * The whole list: what is not in it is gone. `versionsHold` is false when the server went
+   * back in time, and a version that is known may stand for something else.
+   */
+  replace(objects: ReadonlyMap<string, T>, versionsHold: boolean): void;
   put(object: T): void;
   /** Of that very object: another of its name, with another uid, stays. */
   remove(key: string, uid: string): void;
@@ -33,15 +36,15 @@ abstract class Cache<T extends Identity> {
     this.parts.set(namespace, false);
     const prefix = namespace === '' ? '' : `${namespace}/`;
     return {
-      replace: (objects) => {
+      replace: (objects, versionsHold) => {
         for (const [key, known] of this.objects) {
           if (key.startsWith(prefix) && !objects.has(key)) this.drop(known);
         }
-        for (const object of objects.values()) this.put(object);
+        for (const object of objects.values()) this.put(object, versionsHold);
         this.parts.set(namespace, true);
       },
       put: (object) => {
-        this.put(object);
+        this.put(object, true);
       },
       remove: (key, uid) => {
         this.remove(key, uid);
@@ -53,10 +56,11 @@ abstract class Cache<T extends Identity> {
     return this.objects.size;
   }
 
-  private put(object: T): void {
+  private put(object: T, versionsHold: boolean): void {
     const known = this.objects.get(object.key);
     // The same version twice is one event heard twice.
     const same =
+      versionsHold &&
       known?.uid === object.uid &&
       known.resourceVersion === object.resourceVersion &&
       object.resourceVersion !== '';

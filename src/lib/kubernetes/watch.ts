@@ -41,7 +41,15 @@ export interface WatchOptions<T extends Identity> {
 }
 
 /** The version that was watched is gone, or was never: only a new list helps. */
-class Expired extends Error {}
+class Expired extends Error {
+  constructor(
+    message: string,
+    /** The server never knew that version, as one restored from a backup: it may give it anew. */
+    readonly isFromFuture = false,
+  ) {
+    super(message);
+  }
+}
 
 interface Page {
   readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
@@ -63,15 +71,17 @@ const mostPages = 2_000;
 /** A server that ends its watches at once is asked with growing pauses. */
 const shortWatchMs = 10_000;
 
-function isExpired(error: ApiError): boolean {
-  return (
+/** Undefined for what has nothing to do with the version. */
+function expiryOf(error: unknown, message?: string): Expired | undefined {
+  if (!(error instanceof ApiError)) return undefined;
+  const isFromFuture = /too large resource version/i.test(error.message);
+  const isExpired =
+    isFromFuture ||
     error.status === 410 ||
     error.reason === 'Expired' ||
     error.reason === 'Gone' ||
-    // A version from the future: the server was restored from a backup.
-    /too large resource version/i.test(error.message) ||
-    (error.status === 400 && /resource ?version/i.test(error.message))
-  );
+    (error.status === 400 && /resource ?version/i.test(error.message));
+  return isExpired ? new Expired(message ?? error.message, isFromFuture) : undefined;
 }
 
 export class Watch<T extends Identity> {
@@ -98,14 +108,20 @@ export class Watch<T extends Identity> {
   /** Runs until aborted; never throws. */
   async run(signal: AbortSignal): Promise<void> {
     let version: string | undefined;
+    let versionsHold = true;
     while (!signal.aborted) {
       try {
-        version ??= await this.list(signal);
+        if (version === undefined) {
+          version = await this.list(versionsHold, signal);
+          versionsHold = true;
+        }
         version = await this.watch(version, signal);
       } catch (error) {
         if (isAborted(signal)) break;
-        const expired = error instanceof Expired;
-        if (expired) version = undefined;
+        if (error instanceof Expired) {
+          version = undefined;
+          if (error.isFromFuture) versionsHold = false;
+        }
         await this.wait(error, signal);
       }
     }
@@ -142,7 +158,7 @@ export class Watch<T extends Identity> {
   }
 
   /** Reads every page before anything is replaced; returns the version that it is of. */
-  private async list(signal: AbortSignal): Promise<string> {
+  private async list(versionsHold: boolean, signal: AbortSignal): Promise<string> {
     this.state = 'listing';
     this.lists++;
     const { client, resource, sink, timing } = this.options;
@@ -152,20 +168,18 @@ export class Watch<T extends Identity> {
       const limit = String(timing.pageSize);
       const path = this.query(next === '' ? { limit } : { limit, continue: next });
       const { metadata, items } = (await client.get(path, signal).catch((error: unknown) => {
-        throw error instanceof ApiError && isExpired(error)
-          ? new Expired(`the list expired on page ${page + 1}`)
-          : error;
+        throw expiryOf(error, `the list expired on page ${page + 1}`) ?? error;
       })) as Page;
       this.heard();
       for (const item of items ?? []) {
-        const object = resource.read(item);
+        const object = this.guarded(() => resource.read(item));
         if (object !== undefined) objects.set(object.key, object);
       }
       next = metadata?.continue ?? '';
       if (next !== '') continue;
       const version = metadata?.resourceVersion ?? '';
       if (version === '') throw new Error('the list has no resourceVersion');
-      sink.replace(objects);
+      sink.replace(objects, versionsHold);
       this.synced = true;
       this.backoff.reset();
       return version;
@@ -199,12 +213,13 @@ export class Watch<T extends Identity> {
       );
       if (end === 'silent') {
         // One that never spoke may be deaf: it waits for a version from the future.
-        if (lines === 0) throw new Expired('a watch said nothing');
+        if (lines === 0) throw new Expired('a watch said nothing', true);
         throw new Error('the watch fell silent');
       }
     } catch (error) {
       if (isLong()) this.backoff.reset();
-      if (error instanceof ApiError && isExpired(error)) throw new Expired(error.message);
+      const expiry = expiryOf(error);
+      if (expiry !== undefined) throw expiry;
       if (lines === 0 || error instanceof Expired || signal.aborted) throw error;
       // Heard up to `version`: what failed is the connection, and it goes on from there.
       await this.wait(error, signal);
@@ -228,17 +243,26 @@ export class Watch<T extends Identity> {
     return version === '' ? undefined : version;
   }
 
-  /** What fails on one object must not end the talk about the others. */
   private apply(type: string, raw: unknown): void {
-    const { resource, sink, log } = this.options;
-    try {
+    const { resource, sink } = this.options;
+    this.guarded(() => {
       const object = resource.read(raw);
       if (object === undefined) return;
       if (type === 'DELETED') sink.remove(object.key, object.uid);
       else if (type === 'ADDED' || type === 'MODIFIED') sink.put(object);
+    });
+  }
+
+  /** What fails on one object must not end the talk about the others. */
+  private guarded<R>(handle: () => R): R | undefined {
+    try {
+      return handle();
     } catch (error) {
       this.failures++;
-      log.warn(`${resource.name}: an event was lost: ${String(error)}`);
+      this.options.log.warn(
+        `${this.options.resource.name}: an object was passed over: ${String(error)}`,
+      );
+      return undefined;
     }
   }
 }

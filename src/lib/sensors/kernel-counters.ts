@@ -237,10 +237,12 @@ export class KernelCounters {
     return signals;
   }
 
-  /** Open connections of the backend among `indexes` that has the most. */
-  mostOpen(indexes: Iterable<number>): number {
+  /** Open connections of the backend of these routes that has the most. */
+  mostOpen(routes: Iterable<RouteEntry>): number {
     let most = 0;
-    for (const index of indexes) most = Math.max(most, this.read.open(index));
+    for (const { backends } of routes) {
+      for (const { index } of backends.values()) most = Math.max(most, this.read.open(index));
+    }
     return most;
   }
 
@@ -286,10 +288,8 @@ export class KernelCounters {
     };
   }
 
-  /** Forgets the backends that are not among `indexes`. */
-  keepOnly(indexes: ReadonlySet<number>): void {
-    for (let index = 0; index < this.last.seen.length; index++) {
-      if (this.last.seen[index] === 1 && !indexes.has(index)) this.last.forget(index);
-    }
+  /** What is served no more: another backend may have the index later. */
+  forget(indexes: readonly number[]): void {
+    for (const index of indexes) if (this.last.seen[index] === 1) this.last.forget(index);
   }
 }

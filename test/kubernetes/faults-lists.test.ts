@@ -1,0 +1,162 @@
+// What may happen to a list, and that nothing is made of half of it: neither routes that
+// are programmed too early, nor backends that are taken away because they were not read yet.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { InputError } from '../../src/lib/errors.js';
+import { openCluster } from '../../src/lib/kubernetes/client.js';
+import { readSlice, type SliceObject } from '../../src/lib/kubernetes/objects.js';
+import { Watch } from '../../src/lib/kubernetes/watch.js';
+import { goodToken } from './api-server.js';
+import { slice } from './objects.js';
+import { quickly, until } from './rig.js';
+import { both, cart, Shop } from './shop.js';
+
+const always = 1_000_000;
+
+let shop: Shop;
+
+beforeEach(async () => {
+  shop = await Shop.open();
+});
+
+afterEach(async () => {
+  await shop.close();
+});
+
+describe('a list of many pages', () => {
+  it('is read to its end, page by page', async () => {
+    const { server, rig } = shop;
+    const shelves = shop.stock(10);
+    await rig.open();
+    await rig.shows(both, ...shelves);
+    const pages = server.lists('services').map(({ query }) => query.get('limit'));
+    expect(pages).toEqual(['3', '3', '3', '3']);
+    expect(rig.served).toHaveLength(1);
+  });
+
+  it('that expires in its middle (410) is begun again', async () => {
+    const { server, rig } = shop;
+    const shelves = shop.stock(10);
+    server.faults.expiredPages = 3;
+    await rig.open();
+    await rig.shows(both, ...shelves);
+    expect(rig.log.join('\n')).toContain('the list expired on page 2');
+    expect(rig.served).toHaveLength(1);
+  });
+
+  it('programs nothing before it is whole', async () => {
+    const { server, rig } = shop;
+    const shelves = shop.stock(10);
+    server.faults.expiredPages = always;
+    const cluster = await rig.open();
+    await until(() => server.lists('services').length > 6);
+    expect(rig.served).toEqual([]);
+    expect(cluster.status()).toMatchObject({ synced: false, services: 0, slices: 0 });
+    server.faults.expiredPages = 0;
+    await rig.shows(both, ...shelves);
+    expect(cluster.status().synced).toBe(true);
+  });
+
+  it('takes nothing away before it is whole', async () => {
+    const { server, rig } = shop;
+    const shelves = shop.stock(10);
+    await rig.open();
+    await rig.shows(both, ...shelves);
+    await until(() => server.watching === 2);
+    const [before, listed] = [rig.served.length, server.lists('endpointslices').length];
+    server.faults.expiredPages = always;
+    server.expireWatches();
+    server.delete('services', 'shop', 'shelf-0');
+    server.delete('endpointslices', 'shop', 'cart-1');
+    await until(() => server.lists('endpointslices').length > listed + 6);
+    expect(rig.served).toHaveLength(before);
+    server.faults.expiredPages = 0;
+    await rig.shows(`${cart} `, ...shelves.slice(1));
+  });
+
+  it('programs nothing while the other list is missing', async () => {
+    const { server, rig } = shop;
+    server.rights.get(goodToken)?.delete('list endpointslices');
+    const cluster = await rig.open();
+    await until(() => cluster.status().services === 1);
+    await sleep(100);
+    expect(rig.served).toEqual([]);
+    server.rights.get(goodToken)?.add('list endpointslices');
+    await rig.shows(both);
+    // Never a Service without its endpoints: they would have been refused meanwhile.
+    expect(rig.served).toHaveLength(1);
+  });
+});
+
+describe('a handler that throws', () => {
+  it('over the routes does not lose them: they are handed over at the next tick', async () => {
+    const { rig } = shop;
+    const cluster = await rig.open({}, { ticks: false });
+    await until(() => cluster.synced);
+    const broken = () => {
+      throw new Error('the disk is on fire');
+    };
+    expect(() => {
+      cluster.apply(broken);
+    }).toThrow('the disk is on fire');
+    rig.tick(cluster);
+    expect(rig.now).toEqual([both]);
+  });
+
+  it('because there is no room is told once, and tried until there is', async () => {
+    const { rig } = shop;
+    const cluster = await rig.open({}, { ticks: false });
+    await until(() => cluster.synced);
+    const full = () => {
+      throw new InputError('There is no room.', 'Wait.');
+    };
+    for (let i = 0; i < 3; i++) cluster.apply(full);
+    expect(rig.log.filter((line) => line.includes('There is no room.'))).toHaveLength(1);
+    rig.tick(cluster);
+    expect(rig.now).toEqual([both]);
+  });
+
+  it.each(['list', 'watch'])('over one object of a %s leaves the others', async (where) => {
+    const { server, rig } = shop;
+    const poison = slice('shop/poison', 'cart', ['10.0.0.66']);
+    if (where === 'list') server.apply('endpointslices', poison);
+    const client = await openCluster({ kubeconfig: rig.kubeconfig }, quickly);
+    const known = new Map<string, SliceObject>();
+    const warned: string[] = [];
+    const watch = new Watch<SliceObject>({
+      client,
+      resource: {
+        name: 'endpointslices',
+        path: '/apis/discovery.k8s.io/v1/endpointslices',
+        labelSelector: '',
+        read: (object) => {
+          const read = readSlice(object);
+          if (read?.key === 'shop/poison') throw new Error('unreadable');
+          return read;
+        },
+      },
+      sink: {
+        replace: (objects) => {
+          for (const [key, object] of objects) known.set(key, object);
+        },
+        put: (object) => known.set(object.key, object),
+        remove: (key) => known.delete(key),
+      },
+      timing: quickly,
+      log: { info: () => undefined, warn: (line) => warned.push(line) },
+      random: () => 0.5,
+    });
+    const stop = new AbortController();
+    const running = watch.run(stop.signal);
+    await until(() => server.watching === 1);
+    if (where === 'watch') server.apply('endpointslices', poison);
+    server.apply('endpointslices', slice('shop/cart-2', 'cart', ['10.0.0.3']));
+    await until(() => known.has('shop/cart-2'));
+    expect([...known.keys()]).toEqual(['shop/cart-1', 'shop/cart-2']);
+    expect(warned.join('\n')).toContain('unreadable');
+    stop.abort();
+    await running;
+    client.close();
+  });
+});
