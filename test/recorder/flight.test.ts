@@ -74,6 +74,18 @@ describe('the ring', () => {
     expect(scene.said.join()).toContain(scene.dumps);
   });
 
+  it('keeps no tick over more backends than it is meant for, and says so once', async () => {
+    const [first] = calm;
+    const served = first?.inputs.routes.reduce((sum, { backends }) => sum + backends.length, 0);
+    const scene = new Scene({ backendsMost: (served ?? 0) - 1 });
+    await scene.fly(calm);
+    expect(await scene.recorder.dump('asked')).toBeUndefined();
+    expect(scene.said.filter((line) => line.includes('are not kept in memory'))).toHaveLength(1);
+    const enough = new Scene({ backendsMost: served ?? 0 });
+    await enough.fly(calm);
+    expect(await enough.recorder.dump('asked')).toBeDefined();
+  });
+
   it('forgets what is too old', async () => {
     const scene = new Scene({ record: { kind: 'ring', ageMostMs: 4000 } });
     await scene.fly(calm);

@@ -27,6 +27,8 @@ export interface FlightOptions {
   readonly dumps?: string;
   readonly dumpsMost?: number;
   readonly dumpEveryMs?: number;
+  /** A field of more backends is not kept in memory. */
+  readonly backendsMost?: number;
 }
 
 export type KeptTicks =
@@ -39,6 +41,8 @@ const dumpsMostByDefault = 4;
 const dumpEveryMsByDefault = 60_000;
 /** Ticks that wait to be written; an event loop that does not come to it has other troubles. */
 const pendingMost = 64;
+/** Past this one snapshot fills the ring, and packing the law's memory takes longer than a tick may. */
+const backendsMostByDefault = 20_000;
 
 export class FlightRecorder {
   private readonly pending: RecordableTick[] = [];
@@ -49,6 +53,7 @@ export class FlightRecorder {
   private readonly dumps: string;
   private scheduled = false;
   private complained = false;
+  private saidTooLarge = false;
   private nextDumpMs = -Infinity;
   /** A change that is written out at the end of the minute. */
   private dumpLater: { readonly timer: NodeJS.Timeout; readonly write: () => void } | undefined;
@@ -69,7 +74,7 @@ export class FlightRecorder {
 
   /** Takes the tick; what it costs comes after it. */
   see(tick: RecordableTick): void {
-    if (this.writer === undefined) return;
+    if (this.writer === undefined || this.isTooLarge(tick)) return;
     const oldest = this.pending.length >= pendingMost ? this.pending.shift()?.sequence : undefined;
     if (oldest !== undefined) {
       this.writer.lose({ from: oldest, to: oldest, ticks: 1, why: 'the agent was too busy' });
@@ -81,6 +86,21 @@ export class FlightRecorder {
       this.scheduled = false;
       this.drain();
     });
+  }
+
+  /** Who names a directory has asked for every tick; the ring only keeps what costs little. */
+  private isTooLarge({ sequence, inputs }: RecordableTick): boolean {
+    if (this.ring === undefined) return false;
+    const most = this.options.backendsMost ?? backendsMostByDefault;
+    const backends = inputs.routes.reduce((sum, route) => sum + route.backends.length, 0);
+    if (backends <= most) return false;
+    const why = `more than ${most} backends`;
+    this.writer?.lose({ from: sequence, to: sequence, ticks: 1, why });
+    if (!this.saidTooLarge) {
+      this.log.warn(`ticks over ${why} are not kept in memory; --record writes them to a disk`);
+    }
+    this.saidTooLarge = true;
+    return true;
   }
 
   /** Writes out what there is, as an operator asks for it. */
