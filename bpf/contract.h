@@ -18,7 +18,7 @@
 /* Another major is refused by every reader; an older minor is read. */
 enum nity_schema {
 	NITY_SCHEMA_MAJOR = 1,
-	NITY_SCHEMA_MINOR = 2,
+	NITY_SCHEMA_MINOR = 1,
 };
 
 /* Sizes are defaults: `nity load` may choose smaller or larger maps. */
@@ -43,9 +43,6 @@ enum nity_limit {
 	NITY_DRAWS = 3,
 	/* Tries at the token bucket's word; each lost try is another's token. */
 	NITY_BUCKET_TRIES = 8,
-	/* Tracing is leased and rationed by windows of 2^27 ns, 134 ms, since boot. */
-	NITY_TRACE_WINDOW_SHIFT = 27,
-	NITY_COMMAND_BYTES = 16,
 };
 
 /* No route, no backend, no slot. A fresh map is full of zeros, so index 0 is reserved. */
@@ -149,8 +146,6 @@ enum nity_counter {
 	NITY_NOTED_EVENT_LOST,
 	/* The table was rewritten under the decision, which went to the fallback set. */
 	NITY_NOTED_REWRITTEN,
-	/* Beyond the ration of whoever traces. */
-	NITY_NOTED_EVENT_RATIONED,
 	NITY_COUNTERS,
 };
 
@@ -178,7 +173,7 @@ struct nity_field_state {
 	__u64 suspect_ns;
 	__u32 suspect_after;
 	__u32 suspect_doublings;
-	/* Of decisions that are traced, those with (the route's own count & mask) == 0. */
+	/* A decision is sampled when (the route's own count & mask) == 0. */
 	__u32 sample_mask;
 	__u32 schema;
 
@@ -190,16 +185,8 @@ struct nity_field_state {
 	__u32 agent_pid;
 	__u32 regime;
 	__u32 latency;
-	/*
-	 * Decisions are traced while this window has not come, so that a tracer
-	 * that is killed leaves nothing on. Of one route, or of all (NITY_NONE);
-	 * trace_ration of them in a window, of which trace_spent are spent.
-	 */
-	__u32 trace_until;
-	__u32 trace_route;
-	__u32 trace_ration;
-	__u32 trace_window;
-	__u32 trace_spent;
+	__u32 zero;
+	__u64 reserved[2];
 };
 
 /*
@@ -373,7 +360,7 @@ struct nity_socket {
 	__u16 tcp_state;
 };
 
-/* events: one decision that was traced. cost_ns: from its clock's reading to this event. */
+/* events: one sampled decision. */
 struct nity_event {
 	__u64 time_ns;
 	__u64 socket_cookie;
@@ -389,10 +376,6 @@ struct nity_event {
 	__u8 failsafe_mode;
 	__u8 admission_mode;
 	__u8 zero[7];
-	__u64 cgroup;
-	__u32 pid;
-	__u32 cost_ns;
-	char command[NITY_COMMAND_BYTES];
 };
 
 #ifdef __cplusplus
@@ -424,7 +407,7 @@ NITY_ASSERT_SIZE(struct nity_affinity_key, 16);
 NITY_ASSERT_SIZE(struct nity_affinity, 16);
 NITY_ASSERT_SIZE(struct nity_flow, 72);
 NITY_ASSERT_SIZE(struct nity_socket, 80);
-NITY_ASSERT_SIZE(struct nity_event, 96);
+NITY_ASSERT_SIZE(struct nity_event, 64);
 
 _Static_assert((int)NITY_COUNTERS <= (int)NITY_MAX_COUNTERS, "counters outgrew their map");
 

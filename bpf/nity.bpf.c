@@ -16,31 +16,8 @@
 #define NITY_CONTINUE 1
 #define NITY_REFUSE 0
 
-/*
- * Whether this decision is traced. Two CPUs may both begin a window, and so
- * spend a few events more than its ration.
- */
-static __always_inline int traced(struct nity_field_state *field, __u32 route, __u64 turn,
-				  __u64 now_ns)
-{
-	__u32 window = now_ns >> NITY_TRACE_WINDOW_SHIFT;
-
-	if (nity_read(field->trace_until) <= window || turn & field->sample_mask)
-		return 0;
-	if (field->trace_route != NITY_NONE && field->trace_route != route)
-		return 0;
-	if (nity_read(field->trace_window) != window) {
-		nity_write(field->trace_window, window);
-		nity_write(field->trace_spent, 0);
-	}
-	if (__sync_fetch_and_add(&field->trace_spent, 1) < field->trace_ration)
-		return 1;
-	count(NITY_NOTED_EVENT_RATIONED);
-	return 0;
-}
-
-static __always_inline void trace(struct nity_dial *dial, const struct nity_pick *pick,
-				  const struct nity_posture *posture, __u32 route, __u64 turn)
+static __always_inline void sample(struct nity_dial *dial, const struct nity_pick *pick,
+				   const struct nity_posture *posture, __u32 route, __u64 turn)
 {
 	struct nity_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
@@ -62,10 +39,6 @@ static __always_inline void trace(struct nity_dial *dial, const struct nity_pick
 	event->outcome = pick->outcome;
 	event->failsafe_mode = posture->failsafe_mode;
 	event->admission_mode = posture->admission_mode;
-	event->cgroup = bpf_get_current_cgroup_id();
-	event->pid = bpf_get_current_pid_tgid() >> 32;
-	bpf_get_current_comm(event->command, sizeof(event->command));
-	event->cost_ns = bpf_ktime_get_ns() - posture->now_ns;
 	bpf_ringbuf_submit(event, 0);
 }
 
@@ -128,8 +101,8 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 		if (earlier)
 			release_flow(earlier, 0);
 		turn = __sync_fetch_and_add(&control->refused, 1);
-		if (traced(field, route, turn, posture.now_ns))
-			trace(dial, &pick, &posture, route, turn);
+		if (!(turn & field->sample_mask))
+			sample(dial, &pick, &posture, route, turn);
 		bpf_set_retval(-ECONNREFUSED);
 		return NITY_REFUSE;
 	}
@@ -144,8 +117,8 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	if (!track(dial, &pick, route, &posture, measured))
 		count(NITY_NOTED_UNTRACKED);
 	remember(&pick, control, dial, route, &posture);
-	if (traced(field, route, turn, posture.now_ns))
-		trace(dial, &pick, &posture, route, turn);
+	if (!(turn & field->sample_mask))
+		sample(dial, &pick, &posture, route, turn);
 	*backend = pick.backend;
 	return NITY_CONTINUE;
 }

@@ -80,24 +80,6 @@ static inline __u64 bpf_get_socket_cookie(struct bpf_sock_addr *ctx)
 	return model_socket(ctx->sk)->socket_cookie;
 }
 
-/* Who dials in a model has no process. */
-static inline __u64 bpf_get_current_cgroup_id(void)
-{
-	return 0;
-}
-
-static inline __u64 bpf_get_current_pid_tgid(void)
-{
-	return 0;
-}
-
-static inline long bpf_get_current_comm(char *command, __u32 size)
-{
-	(void)command;
-	(void)size;
-	return 0;
-}
-
 static inline long bpf_set_retval(int retval)
 {
 	retval_now = retval;

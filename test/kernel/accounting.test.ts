@@ -142,6 +142,14 @@ describe.skipIf(unavailable !== undefined)('accounting', () => {
     expect(counters['refusedSoft']).toBe(BigInt(refused) - counters['refusedContended']);
   });
 
+  it('samples one decision in so many, by the route’s own count', async () => {
+    const route = rig.route(await rig.startServers(1));
+    rig.serve([route]);
+    rig.plane.fieldState.write(0, { sampleMask: 7 });
+    await rig.dialMany(route, 32);
+    expect(rig.events()).toHaveLength(4);
+  });
+
   it('puts right an open count that the sockets contradict, when it is seen twice', async () => {
     const [server] = await rig.startServers(1, true);
     const route = rig.route(rig.servers);

@@ -111,12 +111,11 @@ export class Rig {
     load({
       pinPath: this.pinPath,
       cgroup: this.cgroup,
-      knobs: makeKnobs(knobs),
+      knobs: makeKnobs({ sampleEvery: 1, ...knobs }),
       sizes: { backends: 1024, routes: 256, slots: 65_536, addresses: 256 },
     });
     this.planeNow = openPlane(this.pinPath);
     this.ring = new RingBuffer(this.planeNow.handle('events') as BpfMap);
-    this.planeNow.fieldState.write(0, { traceUntil: 0xffff_ffff, traceRation: 0xffff_ffff });
     this.restartProjector();
     this.enter(process.pid);
   }

@@ -60,8 +60,8 @@ export const knobSchema = {
   sampleEvery: integer(
     'decisions',
     [1, 1 << 30],
-    1,
-    'Of the decisions that `nity trace` asks for, one in so many is told; a power of two.',
+    64,
+    'One decision in so many is an event; a power of two.',
   ),
   latencySamples: integer(
     'flows/s',

@@ -31,8 +31,7 @@ export const Counter = {
   notedUntracked: 22,
   notedEventLost: 23,
   notedRewritten: 24,
-  notedEventRationed: 25,
-  counters: 26,
+  counters: 25,
 } as const;
 
 export const FailsafeMode = { normal: 0, hold: 1, fallback: 2 } as const;
@@ -60,15 +59,13 @@ export const Limit = {
   latencyShift: 16,
   draws: 3,
   bucketTries: 8,
-  traceWindowShift: 27,
-  commandBytes: 16,
 } as const;
 
 export const None = { none: 0 } as const;
 
 export const Regime = { none: 0, laminar: 1, transition: 2, crisis: 3, recovery: 4 } as const;
 
-export const Schema = { major: 1, minor: 2 } as const;
+export const Schema = { major: 1, minor: 1 } as const;
 
 /** Sizes and offsets in bytes. be16 and be32 are in network order, all else is little-endian. */
 export const layouts = {
@@ -160,7 +157,7 @@ export const layouts = {
     },
   },
   event: {
-    size: 96,
+    size: 64,
     fields: {
       timeNs: { kind: 'u64', offset: 0 },
       socketCookie: { kind: 'u64', offset: 8 },
@@ -176,10 +173,6 @@ export const layouts = {
       failsafeMode: { kind: 'u8', offset: 55 },
       admissionMode: { kind: 'u8', offset: 56 },
       zero: { kind: 'u8', offset: 57, count: 7 },
-      cgroup: { kind: 'u64', offset: 64 },
-      pid: { kind: 'u32', offset: 72 },
-      costNs: { kind: 'u32', offset: 76 },
-      command: { kind: 'text', offset: 80, count: 16 },
     },
   },
   fieldState: {
@@ -201,11 +194,8 @@ export const layouts = {
       agentPid: { kind: 'u32', offset: 96 },
       regime: { kind: 'u32', offset: 100 },
       latency: { kind: 'u32', offset: 104 },
-      traceUntil: { kind: 'u32', offset: 108 },
-      traceRoute: { kind: 'u32', offset: 112 },
-      traceRation: { kind: 'u32', offset: 116 },
-      traceWindow: { kind: 'u32', offset: 120 },
-      traceSpent: { kind: 'u32', offset: 124 },
+      zero: { kind: 'u32', offset: 108 },
+      reserved: { kind: 'u64', offset: 112, count: 2 },
     },
   },
   flow: {
