@@ -34,7 +34,7 @@ export class TraceView {
   private readonly gap: string;
 
   /** `width` of the terminal; undefined for a pipe or a file. */
-  constructor(private readonly width: number | undefined) {
+  constructor(width: number | undefined) {
     const narrow = width !== undefined && width < narrowBelow;
     this.gap = narrow ? ' ' : '  ';
     this.columns = narrow ? narrowColumns(width) : wideColumns(width);
