@@ -78,15 +78,15 @@ function isRefusal(outcome: string): boolean {
 
 function narrowColumns(width: number): Column[] {
   const { faint, outcome } = paints();
-  const others = 9 + 7 + 7 + 4 + 15 + 5 + 12 + 7;
+  const others = 9 + 7 + 6 + 4 + 16 + 5 + 12 + 7;
   const route = Math.max(routeLeast, width - others);
   return [
     { head: 'TIME', width: 9, cell: ({ atMs }) => clock(atMs).slice(3), paint: faint },
     { head: 'PID', width: 7, align: 'right', cell: ({ pid }) => String(pid) },
-    { head: 'COMMAND', width: 7, cell: ({ command }) => cutEnd(printable(command), 7) },
+    { head: 'COMM', width: 6, cell: ({ command }) => cutEnd(printable(command), 6) },
     { head: 'ROUTE', width: route, cell: (decision) => cutMiddle(decision.route, route) },
     { head: 'SLOT', width: 4, align: 'right', cell: ({ slot }) => String(slot ?? '-') },
-    { head: 'BACKEND', width: 15, cell: ({ backend }) => backend ?? '-' },
+    { head: 'BACKEND', width: 16, cell: ({ backend }) => backend ?? '-' },
     { head: 'COST', width: 5, align: 'right', cell: ({ costNs }) => cost(costNs), paint: faint },
     { head: 'OUTCOME', width: 0, cell: (decision) => shortOutcome(decision), paint: outcome },
   ];
