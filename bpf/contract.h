@@ -18,7 +18,7 @@
 /* Another major is refused by every reader; an older minor is read. */
 enum nity_schema {
 	NITY_SCHEMA_MAJOR = 1,
-	NITY_SCHEMA_MINOR = 1,
+	NITY_SCHEMA_MINOR = 2,
 };
 
 /* Sizes are defaults: `nity load` may choose smaller or larger maps. */
@@ -33,6 +33,8 @@ enum nity_limit {
 	NITY_MAX_AFFINITY = 65536,
 	NITY_EVENT_BYTES = 1048576,
 	NITY_ROUTE_NAME_BYTES = 160,
+	/* TASK_COMM_LEN: what the kernel knows of a thread's name. */
+	NITY_COMMAND_BYTES = 16,
 	NITY_MAX_COUNTERS = 64,
 	NITY_HISTOGRAM_BUCKETS = 32,
 	/* Bucket 0 ends at 2^10 ns; each later one is twice as wide. */
@@ -146,6 +148,8 @@ enum nity_counter {
 	NITY_NOTED_EVENT_LOST,
 	/* The table was rewritten under the decision, which went to the fallback set. */
 	NITY_NOTED_REWRITTEN,
+	/* A sampled decision was not told: those before it had used up the listener's budget. */
+	NITY_NOTED_EVENT_OVER_BUDGET,
 	NITY_COUNTERS,
 };
 
@@ -173,7 +177,7 @@ struct nity_field_state {
 	__u64 suspect_ns;
 	__u32 suspect_after;
 	__u32 suspect_doublings;
-	/* A decision is sampled when (the route's own count & mask) == 0. */
+	/* While somebody listens, a decision is sampled when (the route's own count & mask) == 0. */
 	__u32 sample_mask;
 	__u32 schema;
 
@@ -186,7 +190,9 @@ struct nity_field_state {
 	__u32 regime;
 	__u32 latency;
 	__u32 zero;
-	__u64 reserved[2];
+	/* Somebody listens to decisions until then, unless he says so again. */
+	__u64 trace_until_ns;
+	__u64 reserved[1];
 };
 
 /*
@@ -360,7 +366,26 @@ struct nity_socket {
 	__u16 tcp_state;
 };
 
-/* events: one sampled decision. */
+/*
+ * trace[0]: what the one who listens wants to be told, and how much of it. Only
+ * read while field_state's lease for him lasts. 0 anywhere is no condition.
+ */
+struct nity_trace {
+	/* GCRA, as a route's budget: nanoseconds between events and the burst in ns. */
+	__u64 token_ns;
+	__u64 burst_ns;
+	/* A bit for each outcome that is wanted, by its nity_counter. */
+	__u64 outcomes;
+	__u32 route;
+	__u32 pid;
+	__be32 address;
+	__be16 port;
+	__u16 zero;
+	__u64 bucket_ns;
+	__u64 reserved[2];
+};
+
+/* events: one sampled decision, and who asked for it. */
 struct nity_event {
 	__u64 time_ns;
 	__u64 socket_cookie;
@@ -375,7 +400,18 @@ struct nity_event {
 	__u8 outcome;
 	__u8 failsafe_mode;
 	__u8 admission_mode;
-	__u8 zero[7];
+	__u8 protocol;
+	__u8 zero[2];
+	/* From the decision's clock reading to this event: all but the route's lookup. */
+	__u32 cost_ns;
+	/* The cgroup v2 of the thread that dialled. */
+	__u64 cgroup_id;
+	__u32 pid;
+	/* The backend's, as it was then; 0 when none was picked. */
+	__be32 address;
+	char command[NITY_COMMAND_BYTES];
+	__be16 port;
+	__u8 spare[6];
 };
 
 #ifdef __cplusplus
@@ -392,6 +428,7 @@ NITY_ASSERT_AT(struct nity_field_state, held_epoch, 8);
 NITY_ASSERT_AT(struct nity_field_state, last_agent_seen_ns, 16);
 NITY_ASSERT_AT(struct nity_field_state, schema, 60);
 NITY_ASSERT_AT(struct nity_field_state, table_epoch, 64);
+NITY_ASSERT_AT(struct nity_field_state, trace_until_ns, 112);
 NITY_ASSERT_SIZE(struct nity_rt_control, 128);
 NITY_ASSERT_AT(struct nity_rt_control, override_word, 24);
 NITY_ASSERT_AT(struct nity_rt_control, bucket_ns, 64);
@@ -407,7 +444,9 @@ NITY_ASSERT_SIZE(struct nity_affinity_key, 16);
 NITY_ASSERT_SIZE(struct nity_affinity, 16);
 NITY_ASSERT_SIZE(struct nity_flow, 72);
 NITY_ASSERT_SIZE(struct nity_socket, 80);
-NITY_ASSERT_SIZE(struct nity_event, 64);
+NITY_ASSERT_SIZE(struct nity_trace, 64);
+NITY_ASSERT_SIZE(struct nity_event, 104);
+NITY_ASSERT_AT(struct nity_event, cost_ns, 60);
 
 _Static_assert((int)NITY_COUNTERS <= (int)NITY_MAX_COUNTERS, "counters outgrew their map");
 

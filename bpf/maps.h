@@ -59,6 +59,7 @@ struct {
 } events SEC(".maps");
 
 NITY_MMAP_ARRAY(field_state, struct nity_field_state, 1);
+NITY_MMAP_ARRAY(trace, struct nity_trace, 1);
 NITY_MMAP_ARRAY(slot_table_a, struct nity_slot_page, NITY_MAX_SLOTS / NITY_SLOTS_PER_PAGE);
 NITY_MMAP_ARRAY(slot_table_b, struct nity_slot_page, NITY_MAX_SLOTS / NITY_SLOTS_PER_PAGE);
 NITY_MMAP_ARRAY(fallback, struct nity_slot_page, NITY_MAX_SLOTS / NITY_SLOTS_PER_PAGE);

@@ -12,35 +12,10 @@
 
 #include "flow.h"
 #include "packet.h"
+#include "trace.h"
 
 #define NITY_CONTINUE 1
 #define NITY_REFUSE 0
-
-static __always_inline void sample(struct nity_dial *dial, const struct nity_pick *pick,
-				   const struct nity_posture *posture, __u32 route, __u64 turn)
-{
-	struct nity_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-
-	if (!event) {
-		count(NITY_NOTED_EVENT_LOST);
-		return;
-	}
-	__builtin_memset(event, 0, sizeof(*event));
-	event->time_ns = posture->now_ns;
-	event->socket_cookie = bpf_get_socket_cookie(dial->ctx);
-	event->netns_cookie = bpf_get_netns_cookie(dial->ctx);
-	event->epoch = posture->epoch;
-	event->route = route;
-	event->backend = pick->index;
-	event->slot = pick->slot;
-	event->turn = turn;
-	event->vip = dial->address.vip;
-	event->vip_port = dial->address.port;
-	event->outcome = pick->outcome;
-	event->failsafe_mode = posture->failsafe_mode;
-	event->admission_mode = posture->admission_mode;
-	bpf_ringbuf_submit(event, 0);
-}
 
 static __always_inline void note(const struct nity_posture *posture, const struct nity_pick *pick)
 {
@@ -101,8 +76,8 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 		if (earlier)
 			release_flow(earlier, 0);
 		turn = __sync_fetch_and_add(&control->refused, 1);
-		if (!(turn & field->sample_mask))
-			sample(dial, &pick, &posture, route, turn);
+		if (nity_traced(field, &posture, turn))
+			tell(dial, &pick, &posture, route, turn);
 		bpf_set_retval(-ECONNREFUSED);
 		return NITY_REFUSE;
 	}
@@ -117,8 +92,8 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	if (!track(dial, &pick, route, &posture, measured))
 		count(NITY_NOTED_UNTRACKED);
 	remember(&pick, control, dial, route, &posture);
-	if (!(turn & field->sample_mask))
-		sample(dial, &pick, &posture, route, turn);
+	if (nity_traced(field, &posture, turn))
+		tell(dial, &pick, &posture, route, turn);
 	*backend = pick.backend;
 	return NITY_CONTINUE;
 }

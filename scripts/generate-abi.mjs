@@ -42,10 +42,26 @@ function kindOf(id) {
   }
 }
 
-const structs = types.filter(
-  (type) => type.kind === 'STRUCT' && /^nity_/.test(type.name) && type.name !== 'nity_abi',
-);
-const enums = types.filter((type) => type.kind === 'ENUM' && /^nity_/.test(type.name));
+/** What maps hold and nity_abi names; functions of the programs bring types of their own. */
+function contractTypes() {
+  const reached = new Set();
+  const walk = (id) => {
+    const type = byId.get(id);
+    if (type === undefined || reached.has(id)) return;
+    reached.add(id);
+    walk(type.type_id);
+    for (const member of type.members ?? []) walk(member.type_id);
+  };
+  for (const { kind, name, vars, id } of types) {
+    if (kind === 'DATASEC' && name === '.maps') for (const one of vars) walk(one.type_id);
+    if (kind === 'STRUCT' && name === 'nity_abi') walk(id);
+  }
+  return types.filter(({ id, name }) => reached.has(id) && /^nity_/.test(name));
+}
+
+const contract = contractTypes();
+const structs = contract.filter(({ kind, name }) => kind === 'STRUCT' && name !== 'nity_abi');
+const enums = contract.filter(({ kind }) => kind === 'ENUM');
 if (structs.length === 0 || enums.length === 0) throw new Error(`${object} carries no BTF of Nity`);
 
 const order = (a, b) => a.name.localeCompare(b.name, 'en');

@@ -34,6 +34,7 @@ class Plane {
 		model.slot_table_b = array<nity_slot_page>("slot_table_b", pages);
 		model.fallback = array<nity_slot_page>("fallback", pages);
 		model.field_state = array<nity_field_state>("field_state", 1);
+		model.trace = array<nity_trace>("trace", 1);
 		model.rt_control = array<nity_rt_control>("rt_control", routes);
 		array<nity_route_name>("route_names", routes);
 		model.backends = array<nity_backend>("backends", backends);

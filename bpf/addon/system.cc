@@ -4,6 +4,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <cerrno>
+#include <climits>
+#include <cstring>
 #include <ctime>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -72,6 +74,46 @@ Napi::Value cgroup_id(const Napi::CallbackInfo &info)
 		return throw_errno(env, errno,
 				   { "name_to_handle_at", "Identifying the cgroup " + path });
 	return Napi::BigInt::New(env, *reinterpret_cast<uint64_t *>(handle.head.f_handle));
+}
+
+/*
+ * cgroupPath(root, id): where the cgroup of an id is, by its kernfs file handle; undefined
+ * if it is gone, is not below `root`, or may not be opened (open_by_handle_at(2) wants
+ * CAP_DAC_READ_SEARCH).
+ */
+Napi::Value cgroup_path(const Napi::CallbackInfo &info)
+{
+	Napi::Env env = info.Env();
+	/* FILEID_KERNFS, linux/exportfs.h. */
+	constexpr int kernfs = 0xfe;
+	struct {
+		struct file_handle head;
+		uint64_t id;
+	} handle = {};
+	bool lossless;
+
+	if (!info[0].IsString() || !info[1].IsBigInt())
+		return throw_type(env, "cgroupPath() takes a path and an id.");
+	const std::string root = info[0].As<Napi::String>();
+	const uint64_t id = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
+	Fd mount(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+
+	if (!mount.open())
+		return throw_errno(env, errno, { "open", "Opening the cgroup " + root });
+	handle.head.handle_bytes = sizeof(handle.id);
+	handle.head.handle_type = kernfs;
+	std::memcpy(handle.head.f_handle, &id, sizeof(id));
+	Fd found(open_by_handle_at(mount.get(), &handle.head, O_PATH | O_CLOEXEC));
+
+	if (!found.open())
+		return env.Undefined();
+	const std::string link = "/proc/self/fd/" + std::to_string(found.get());
+	std::array<char, PATH_MAX> path;
+	const ssize_t length = readlink(link.c_str(), path.data(), path.size());
+
+	if (length < 0)
+		return env.Undefined();
+	return Napi::String::New(env, path.data(), size_t(length));
 }
 
 /*
@@ -189,6 +231,7 @@ void define_system(Napi::Env env, Napi::Object exports)
 	exports.Set("libbpfVersion", Napi::Function::New<libbpf_version>(env, "libbpfVersion"));
 	exports.Set("fileSystemType", Napi::Function::New<file_system_type>(env, "fileSystemType"));
 	exports.Set("cgroupId", Napi::Function::New<cgroup_id>(env, "cgroupId"));
+	exports.Set("cgroupPath", Napi::Function::New<cgroup_path>(env, "cgroupPath"));
 	exports.Set("cgroupPrograms", Napi::Function::New<cgroup_programs>(env, "cgroupPrograms"));
 	exports.Set("enableRunTimeStats",
 		    Napi::Function::New<enable_run_time_stats>(env, "enableRunTimeStats"));

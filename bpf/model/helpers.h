@@ -20,6 +20,7 @@
 #define SEC(name)
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) __typeof__(value) *name
+#define __noinline __attribute__((noinline))
 #define bpf_htons htons
 #define bpf_htonl htonl
 #define bpf_ntohl ntohl
@@ -83,6 +84,23 @@ static inline __u64 bpf_get_socket_cookie(struct bpf_sock_addr *ctx)
 static inline long bpf_set_retval(int retval)
 {
 	retval_now = retval;
+	return 0;
+}
+
+/* A model's sockets belong to no process. */
+static inline __u64 bpf_get_current_pid_tgid(void)
+{
+	return 0;
+}
+
+static inline __u64 bpf_get_current_cgroup_id(void)
+{
+	return 0;
+}
+
+static inline long bpf_get_current_comm(void *command, __u32 size)
+{
+	memset(command, 0, size);
 	return 0;
 }
 

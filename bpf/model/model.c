@@ -33,6 +33,8 @@ static void *model_lookup(const void *map, const void *key)
 		return element(m->rt_control, index, m->routes_max, sizeof(*m->rt_control));
 	if (map == &field_state)
 		return element(m->field_state, index, 1, sizeof(*m->field_state));
+	if (map == &trace)
+		return element(m->trace, index, 1, sizeof(*m->trace));
 	if (map == &counters)
 		return element(m->counters, index, NITY_MAX_COUNTERS, sizeof(__u64));
 	if (map == &routes)

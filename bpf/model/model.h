@@ -31,6 +31,7 @@ int nity_hash_update(struct nity_hash *hash, const void *key, const void *value,
 
 struct nity_model {
 	struct nity_field_state *field_state;
+	struct nity_trace *trace;
 	struct nity_slot_page *slot_table_a;
 	struct nity_slot_page *slot_table_b;
 	struct nity_slot_page *fallback;

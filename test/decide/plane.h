@@ -54,6 +54,7 @@ int nity_hash_update(struct nity_hash *hash, const void *key, const void *value,
 struct node {
 	struct nity_model model;
 	struct nity_field_state field;
+	struct nity_trace trace;
 	struct nity_slot_page a[TEST_SLOTS / NITY_SLOTS_PER_PAGE];
 	struct nity_slot_page b[TEST_SLOTS / NITY_SLOTS_PER_PAGE];
 	struct nity_slot_page fallback[TEST_SLOTS / NITY_SLOTS_PER_PAGE];
@@ -88,6 +89,7 @@ static void node_init(struct node *node)
 	}
 	node->model = (struct nity_model){
 		.field_state = &node->field,
+		.trace = &node->trace,
 		.slot_table_a = node->a,
 		.slot_table_b = node->b,
 		.fallback = node->fallback,
@@ -115,6 +117,8 @@ static void node_init(struct node *node)
 		.suspect_ns = SECOND,
 		.suspect_after = 2,
 		.suspect_doublings = 3,
+		/* Somebody listens, to everything. */
+		.trace_until_ns = ~0ULL,
 	};
 	for (__u32 route = 1; route <= 2; route++) {
 		struct nity_route_key key = { VIP(route), htons(80), IPPROTO_TCP, 0 };

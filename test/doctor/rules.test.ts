@@ -218,7 +218,7 @@ describe('a fault in what was observed', () => {
 
   it('an older minor of the schema is read, with a warning', () => {
     expect(wrong(withPlane({ schema: healthyPlane.schema - 1 }))).toEqual([
-      ['NITY051', 'warn', '1.0'],
+      ['NITY051', 'warn', '1.1'],
     ]);
   });
 });

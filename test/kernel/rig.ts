@@ -115,6 +115,8 @@ export class Rig {
       sizes: { backends: 1024, routes: 256, slots: 65_536, addresses: 256 },
     });
     this.planeNow = openPlane(this.pinPath);
+    // The rig listens, without end and without a budget.
+    this.planeNow.fieldState.write(0, { traceUntilNs: 2n ** 64n - 1n });
     this.ring = new RingBuffer(this.planeNow.handle('events') as BpfMap);
     this.restartProjector();
     this.enter(process.pid);

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { defaultKnobs, makeKnobs } from '../../src/lib/config/knobs.js';
+import { makeKnobs } from '../../src/lib/config/knobs.js';
 import { lawVersion } from '../../src/lib/field/law.js';
 import { nothingSensed, type NodeSignals } from '../../src/lib/field/signals.js';
 import type { RouteSignals } from '../../src/lib/field/types.js';
@@ -57,6 +57,8 @@ function cart(tick: number, slots: ReadonlyMap<string, number>): RouteSignals {
 }
 
 const goldenTicks = 60;
+/** Defaults that the law does not read, as they were when the trace was written. */
+const knobsThen = { sampleEvery: 64 };
 
 export const goldenDirectory = join(import.meta.dirname, '../fixtures/traces');
 export const goldenName = `format-${formatVersion.major}.${formatVersion.minor}-law-${lawVersion}.trace`;
@@ -66,7 +68,8 @@ export function golden(): { readonly bytes: Buffer; readonly ticks: readonly Rec
   const writer = new TraceWriter(about);
   const parts = [writer.begin(ticker.atNs, 1_700_000_000_000)];
   const ticks: RecordableTick[] = [];
-  const tuned = makeKnobs({ ...defaultKnobs, viscosity: 0.25 });
+  const knobs = makeKnobs(knobsThen);
+  const tuned = makeKnobs({ ...knobsThen, viscosity: 0.25 });
   const slots = new Map<string, number>();
   for (let i = 0; i < goldenTicks; i++) {
     const quiet = routeOf([idle('x', 32), idle('y', 32)], { name: 'shop/quiet:http' });
@@ -75,7 +78,7 @@ export function golden(): { readonly bytes: Buffer; readonly ticks: readonly Rec
       dtMs: 200.5,
       held: i > 16 && i < 19,
     });
-    const made = ticker.tick(inputs, i < 25 ? defaultKnobs : tuned);
+    const made = ticker.tick(inputs, i < 25 ? knobs : tuned);
     for (const { id, slots: count } of made.field.routes[0]?.backends ?? []) slots.set(id, count);
     const tick: RecordableTick = inputs.held
       ? {

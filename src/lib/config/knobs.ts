@@ -60,8 +60,8 @@ export const knobSchema = {
   sampleEvery: integer(
     'decisions',
     [1, 1 << 30],
-    64,
-    'One decision in so many is an event; a power of two.',
+    1,
+    'One decision in so many of a route may be shown by `nity trace`; a power of two.',
   ),
   latencySamples: integer(
     'flows/s',

@@ -31,7 +31,8 @@ export const Counter = {
   notedUntracked: 22,
   notedEventLost: 23,
   notedRewritten: 24,
-  counters: 25,
+  notedEventOverBudget: 25,
+  counters: 26,
 } as const;
 
 export const FailsafeMode = { normal: 0, hold: 1, fallback: 2 } as const;
@@ -52,6 +53,7 @@ export const Limit = {
   maxAffinity: 65536,
   eventBytes: 1048576,
   routeNameBytes: 160,
+  commandBytes: 16,
   maxCounters: 64,
   histogramBuckets: 32,
   histogramShift: 10,
@@ -65,7 +67,7 @@ export const None = { none: 0 } as const;
 
 export const Regime = { none: 0, laminar: 1, transition: 2, crisis: 3, recovery: 4 } as const;
 
-export const Schema = { major: 1, minor: 1 } as const;
+export const Schema = { major: 1, minor: 2 } as const;
 
 /** Sizes and offsets in bytes. be16 and be32 are in network order, all else is little-endian. */
 export const layouts = {
@@ -157,7 +159,7 @@ export const layouts = {
     },
   },
   event: {
-    size: 64,
+    size: 104,
     fields: {
       timeNs: { kind: 'u64', offset: 0 },
       socketCookie: { kind: 'u64', offset: 8 },
@@ -172,7 +174,15 @@ export const layouts = {
       outcome: { kind: 'u8', offset: 54 },
       failsafeMode: { kind: 'u8', offset: 55 },
       admissionMode: { kind: 'u8', offset: 56 },
-      zero: { kind: 'u8', offset: 57, count: 7 },
+      protocol: { kind: 'u8', offset: 57 },
+      zero: { kind: 'u8', offset: 58, count: 2 },
+      costNs: { kind: 'u32', offset: 60 },
+      cgroupId: { kind: 'u64', offset: 64 },
+      pid: { kind: 'u32', offset: 72 },
+      address: { kind: 'be32', offset: 76 },
+      command: { kind: 'text', offset: 80, count: 16 },
+      port: { kind: 'be16', offset: 96 },
+      spare: { kind: 'u8', offset: 98, count: 6 },
     },
   },
   fieldState: {
@@ -195,7 +205,8 @@ export const layouts = {
       regime: { kind: 'u32', offset: 100 },
       latency: { kind: 'u32', offset: 104 },
       zero: { kind: 'u32', offset: 108 },
-      reserved: { kind: 'u64', offset: 112, count: 2 },
+      traceUntilNs: { kind: 'u64', offset: 112 },
+      reserved: { kind: 'u64', offset: 120, count: 1 },
     },
   },
   flow: {
@@ -260,6 +271,21 @@ export const layouts = {
       source: { kind: 'be32', offset: 72 },
       sourcePort: { kind: 'u16', offset: 76 },
       tcpState: { kind: 'u16', offset: 78 },
+    },
+  },
+  trace: {
+    size: 64,
+    fields: {
+      tokenNs: { kind: 'u64', offset: 0 },
+      burstNs: { kind: 'u64', offset: 8 },
+      outcomes: { kind: 'u64', offset: 16 },
+      route: { kind: 'u32', offset: 24 },
+      pid: { kind: 'u32', offset: 28 },
+      address: { kind: 'be32', offset: 32 },
+      port: { kind: 'be16', offset: 36 },
+      zero: { kind: 'u16', offset: 38 },
+      bucketNs: { kind: 'u64', offset: 40 },
+      reserved: { kind: 'u64', offset: 48, count: 2 },
     },
   },
 } as const;

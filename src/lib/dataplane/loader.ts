@@ -1,7 +1,7 @@
 // Loads the dataplane, or upgrades it in place. A load is all or nothing: it is
 // built in a temporary pin directory and renamed into place; an upgrade replaces
 // programs through their links, so no connect in between is left untranslated.
-import { mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,7 +27,7 @@ import {
   libbpfVersion,
 } from './native.js';
 import { exclusively, isLoaded, linkPin, mapPin, openPlane, requireBpffs } from './pins.js';
-import { describeSchema, mapNames, schemaWord, type MapName, type Plane } from './plane.js';
+import { describeSchema, mapNames, mapsOf, schemaWord, type MapName, type Plane } from './plane.js';
 import { privilegeError } from './privilege.js';
 
 const build = new URL('../../../bpf/build/', import.meta.url);
@@ -286,9 +286,9 @@ function requireSameCgroup(attached: readonly Attached[], options: LoadOptions):
 }
 
 /** A pinned map may only be reused by programs that were built for its shape. */
-function reuseMaps(object: BpfObject, pinPath: string): void {
+function reuseMaps(object: BpfObject, pinPath: string, there: readonly MapName[]): void {
   const built = new Map(object.maps().map((map) => [map.name, map]));
-  for (const name of mapNames) {
+  for (const name of there) {
     const pinned = BpfMap.open(mapPin(pinPath, name));
     const { keySize, valueSize } = pinned.info();
     const wanted = built.get(name);
@@ -300,6 +300,14 @@ function reuseMaps(object: BpfObject, pinPath: string): void {
     }
     object.reuseMap(name, pinned);
     pinned.close();
+  }
+}
+
+/** Maps that an older minor did not have; an upgrade that failed may have left their pins. */
+function pinNewMaps(object: BpfObject, pinPath: string, there: readonly MapName[]): void {
+  for (const name of mapNames.filter((each) => !there.includes(each))) {
+    rmSync(mapPin(pinPath, name), { force: true });
+    object.map(name).pin(mapPin(pinPath, name));
   }
 }
 
@@ -338,7 +346,8 @@ function upgrade(options: LoadOptions): LoadReport {
     const wanted = programsFor(latency);
     const made = { schema: describeSchema(schemaWord), latency, libbpf: libbpfVersion() };
     object = openObject(options);
-    reuseMaps(object, pinPath);
+    const there = mapsOf(plane.fieldState.get(0, 'schema'));
+    reuseMaps(object, pinPath, there);
     object.load();
     const programs = reportPrograms(object, latency);
     // The tags are the kernel's hash of the programs as they run.
@@ -353,11 +362,12 @@ function upgrade(options: LoadOptions): LoadReport {
     }
     if (options.dryRun !== true) {
       const kept = attached.filter(({ name }) => wanted.includes(name));
+      pinNewMaps(object, pinPath, there);
       replacePrograms(object, kept);
       for (const name of wanted) {
         if (!tags.has(name)) attach(object, name, cgroup, pinPath);
       }
-      plane.fieldState.write(0, { latency: latencyCode(latency) });
+      plane.fieldState.write(0, { latency: latencyCode(latency), schema: schemaWord });
       for (const { name } of attached) {
         if (!wanted.includes(name)) unlinkSync(linkPin(pinPath, name));
       }

@@ -200,6 +200,8 @@ interface Addon {
   readonly libbpfVersion: () => string;
   readonly fileSystemType: (path: string) => 'bpf' | 'cgroup2' | 'other';
   readonly cgroupId: (path: string) => bigint;
+  /** Where the cgroup of an id is; undefined if it is gone or may not be opened by its id. */
+  readonly cgroupPath: (root: string, id: bigint) => string | undefined;
   /** Programs attached to a cgroup; effective: all that run for it, in their order. */
   readonly cgroupPrograms: (path: string, attachType: number, effective: boolean) => number[];
   /** The kernel times every program until the returned function is called. */
@@ -256,6 +258,7 @@ export const {
   libbpfVersion,
   fileSystemType,
   cgroupId,
+  cgroupPath,
   cgroupPrograms,
   enableRunTimeStats,
   iterateSockets,

@@ -147,3 +147,15 @@ export function lockAsAgent(pinPath: string): Lock {
   }
   return lock;
 }
+
+/** Events are told once, so one listens at a time; the kernel releases the lock however he ends. */
+export function lockAsListener(pinPath: string): Lock {
+  const lock = Lock.tryAcquire(join(pinPath, 'maps'), 'exclusive');
+  if (lock === undefined) {
+    throw new UnsafeError(
+      `Another trace already listens on ${pinPath}.`,
+      'End it first: what the kernel tells of its decisions can be read by one alone.',
+    );
+  }
+  return lock;
+}

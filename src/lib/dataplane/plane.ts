@@ -21,8 +21,17 @@ export const mapNames = [
   'sk_flow',
   'counters',
   'events',
+  'trace',
 ] as const;
 export type MapName = (typeof mapNames)[number];
+
+/** The minor schema that brought a map; those of 1.0 are not named. */
+const since: Partial<Record<MapName, number>> = { trace: 2 };
+
+/** The maps that a dataplane of this schema has. */
+export function mapsOf(schema: number): MapName[] {
+  return mapNames.filter((name) => (since[name] ?? 0) <= (schema & 0xffff));
+}
 
 /** Where maps come from: pins of the kernel, or a model. Times are monotonic nanoseconds. */
 export interface MapSource {
@@ -40,6 +49,7 @@ export const codecs = {
   affinity: new StructCodec('affinity'),
   socket: new StructCodec('socket'),
   event: new StructCodec('event'),
+  trace: new StructCodec('trace'),
 } as const;
 
 /** major * 65536 + minor, as field_state carries it. */
@@ -51,7 +61,12 @@ export function describeSchema(word: number): string {
 
 /** A word of field_state that both planes write: always whole, always ordered. */
 type FieldWord =
-  'epoch' | 'heldEpoch' | 'lastAgentSeenNs' | 'projectionHeldUntilNs' | 'agentStartedNs';
+  | 'epoch'
+  | 'heldEpoch'
+  | 'lastAgentSeenNs'
+  | 'projectionHeldUntilNs'
+  | 'agentStartedNs'
+  | 'traceUntilNs';
 
 export class Plane {
   readonly fieldState: StructArray<'fieldState'>;

@@ -13,7 +13,7 @@ import { readCounters, type CounterName } from './counters.js';
 import { connectEdges, latencyEdges, quantileNs } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
 import { iterateSockets } from './native.js';
-import { codecs, mapNames, rangeOf, tableOf, type MapName, type Plane } from './plane.js';
+import { codecs, mapsOf, rangeOf, tableOf, type MapName, type Plane } from './plane.js';
 import type { Struct } from './struct.js';
 
 export interface RouteView {
@@ -234,7 +234,7 @@ export class Snapshot {
     maxEntries: number;
     memoryBytes: number;
   }[] {
-    return mapNames.map((name) => {
+    return mapsOf(this.plane.fieldState.get(0, 'schema')).map((name) => {
       const { id, type, keySize, valueSize, maxEntries } = this.plane.handle(name).info();
       return {
         name,
