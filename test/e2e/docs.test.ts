@@ -1,0 +1,128 @@
+// Every session that the documentation shows is typed into a shell, on a real dataplane of
+// its own: each command ends as the page says, and shows the tables and errors that it shows.
+// And whatever else the pages call nity by exists.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { unavailable } from '../kernel/rig.js';
+import { Desk } from './desk.js';
+import { normal, readPage, type Step } from './page.js';
+
+const root = join(import.meta.dirname, '../..');
+const pages = [
+  'README.md',
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join('docs', name)),
+];
+const read = (page: string) => readFileSync(join(root, page), 'utf8');
+const sessions = pages.filter((page) => /^\$ /m.test(read(page)));
+/** Other pages begin with what the first hour has set up. */
+const { files: ofTheFirstHour } = readPage(read('docs/guide/first-hour.md'));
+
+describe.skipIf(unavailable !== undefined)('a session of the documentation', () => {
+  let desk: Desk;
+  beforeEach(() => {
+    desk = new Desk();
+  });
+  afterEach(() => desk.close());
+
+  /** The output and the exit code of each step. */
+  async function type(steps: readonly Step[]): Promise<{ text: string; code: number }[]> {
+    const bin = join(desk.directory, 'bin');
+    mkdirSync(bin);
+    const shim = `#!/bin/sh\nexec ${process.execPath} ${join(root, 'bin/run.js')} "$@"\n`;
+    writeFileSync(join(bin, 'nity'), shim);
+    chmodSync(join(bin, 'nity'), 0o755);
+    const script = [
+      `cd ${desk.directory}`,
+      `echo $$ > ${desk.cgroup}/cgroup.procs`,
+      'set -m',
+      ...steps.flatMap(({ command }, i) => [command, `echo "@@${i} $?"`]),
+      'kill -9 $(jobs -p) 2>/dev/null',
+      `echo $$ > ${join(desk.cgroup, '..')}/cgroup.procs`,
+      '',
+    ].join('\n');
+    const shell = spawn('bash', ['-c', `exec 2>&1\n${script}`], {
+      env: {
+        ...desk.environment,
+        PATH: `${bin}:${process.env['PATH'] ?? ''}`,
+        NITY_CGROUP: desk.cgroup,
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let output = '';
+    shell.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
+    await once(shell, 'close');
+    const said = output.replaceAll(desk.pinPath, '/sys/fs/bpf/nity');
+    return steps.map((_, i) => {
+      const [, before = '', code = ''] =
+        new RegExp(`${i === 0 ? '^' : `@@${i - 1} \\d+\\n`}([^]*?)@@${i} (\\d+)\\n`).exec(said) ??
+        [];
+      return { text: before, code: code === '' ? -1 : Number(code) };
+    });
+  }
+
+  it.each(sessions)('%s', async (page) => {
+    const { steps, files, leftOut } = readPage(read(page));
+    for (const [name, content] of Object.entries({ ...ofTheFirstHour, ...files })) {
+      writeFileSync(join(desk.directory, name), content);
+    }
+    cpSync(join(root, 'test/fixtures'), join(desk.directory, 'test/fixtures'), { recursive: true });
+    expect(steps.length + leftOut.length).toBeGreaterThan(0);
+    const typed = await type(steps);
+    steps.forEach(({ command, code, shows }, i) => {
+      const { text, code: got } = typed[i] ?? { text: '', code: -1 };
+      expect(got, `${command}\n${text}`).toBe(code);
+      const lines = text.split('\n').map(normal);
+      for (const line of shows) expect(lines, command).toContain(normal(line));
+    });
+  });
+});
+
+describe('what the documentation calls nity by', () => {
+  interface Manifest {
+    readonly commands: Readonly<
+      Record<string, { readonly flags: Readonly<Record<string, { readonly char?: string }>> }>
+    >;
+  }
+  const { commands } = JSON.parse(read('oclif.manifest.json')) as Manifest;
+
+  /** `nity …` in a block or in a line, up to where the shell would end it. */
+  function calls(text: string): string[][] {
+    const inBlocks = [...text.matchAll(/^(?:\$ |sudo )?nity ([^#\n]*)/gm)];
+    const inLines = [...text.matchAll(/`nity ([^`]*)`/g)];
+    return [...inBlocks, ...inLines].map(([, words = '']) =>
+      (words.split(/[|>;&]/)[0] ?? '').trim().split(/\s+/),
+    );
+  }
+
+  /** The page on typing mistakes makes one. */
+  const mistaken = 'slots';
+
+  it.each(pages)('exists: %s', (page) => {
+    for (const words of calls(read(page))) {
+      const [first = '', second = ''] = words.filter((word) => !word.startsWith('-'));
+      // A flag alone, or a placeholder.
+      if (!/^[a-z][a-z-]+$/.test(first) || first === mistaken) continue;
+      const command = commands[`${first}:${second}`] ?? commands[first];
+      expect(command !== undefined || hasTopic(first), words.join(' ')).toBe(true);
+      for (const word of words.filter((one) => /^--?[a-z]/.test(one))) {
+        const [flag = ''] = word.replace(/^-+/, '').split(/[=…]/);
+        const flags = Object.entries(command?.flags ?? {});
+        const known = flags.some(
+          ([name, { char }]) =>
+            (word.includes('…') ? name.startsWith(flag) : name === flag) || char === flag,
+        );
+        expect(known || flag === 'help', words.join(' ')).toBe(true);
+      }
+    }
+  });
+
+  function hasTopic(word: string): boolean {
+    return Object.keys(commands).some((name) => name.startsWith(`${word}:`));
+  }
+});
