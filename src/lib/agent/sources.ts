@@ -122,8 +122,8 @@ async function followCluster(
   return {
     known: () => cluster.known,
     before: () => {
-      cluster.apply((routes) => {
-        agent.serve(routes);
+      cluster.apply((routes, isWhole) => {
+        agent.serve(routes, isWhole);
       });
     },
     after: ({ outcome, field }) => {
