@@ -11,7 +11,7 @@ import { ModelSource } from '../../src/lib/dataplane/model-source.js';
 import type { Plane } from '../../src/lib/dataplane/plane.js';
 import { nothingSensed } from '../../src/lib/field/signals.js';
 import { step } from '../../src/lib/field/step.js';
-import { routeName } from '../../src/lib/routes/route-set.js';
+import { routeName, type Route } from '../../src/lib/routes/route-set.js';
 
 const ms = 1_000_000n;
 const vip = ipv4ToNumber('127.96.0.1');
@@ -131,6 +131,26 @@ describe('the agent', () => {
       resource: 'memory',
     });
     expect(source.model.socket(cookie++, 1n, 0, 0).connect(vip, 80)).toBeNull();
+  });
+
+  it('keeps what it serves until the new routes are whole', () => {
+    const pay: Route = {
+      name: routeName('shop/pay', 'http'),
+      addresses: [{ vip: '127.96.0.2', port: 80, protocol: 'TCP' }],
+      backends: [{ address: '127.0.0.1', port: 8001 }],
+      affinity: { kind: 'none' },
+      gear: 'auto',
+    };
+    const port = (address: number) => source.model.socket(cookie++, 1n, 0, 0).connect(address, 80);
+    agent.serve([pay], false);
+    tick();
+    expect([8001, 8002, 8003]).toContain(port(vip)?.port);
+    expect(port(vip + 1)?.port).toBe(8001);
+    agent.serve([pay]);
+    tick();
+    tick();
+    expect(agent.serves('shop/cart:http', '127.0.0.1:8001')).toBe(false);
+    expect(agent.serves('shop/pay:http', '127.0.0.1:8001')).toBe(true);
   });
 
   it('projects the first field of a cluster however long it took, and no field of the past', () => {

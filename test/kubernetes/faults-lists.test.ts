@@ -89,6 +89,23 @@ describe('a list of many pages', () => {
   });
 });
 
+describe('a large cluster', () => {
+  it('is handed over in parts, of which only the last may take something away', async () => {
+    const { rig } = shop;
+    const shelves = shop.stock(10);
+    const cluster = await rig.open({ routesAtOnce: 4 }, { ticks: false });
+    await until(() => cluster.synced);
+    for (let tick = 0; tick < 3; tick++) {
+      expect(cluster.status().synced).toBe(false);
+      rig.tick(cluster);
+    }
+    expect(rig.served.map(({ length }) => length)).toEqual([4, 8, 11]);
+    expect(rig.whole).toEqual([false, false, true]);
+    expect(cluster.status()).toMatchObject({ synced: true, oldestUnappliedMs: null });
+    await rig.shows(both, ...shelves);
+  });
+});
+
 describe('a handler that throws', () => {
   it('over the routes does not lose them: they are handed over at the next tick', async () => {
     const { rig } = shop;

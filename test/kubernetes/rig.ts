@@ -35,6 +35,8 @@ export class Rig {
   readonly opened: ClusterRoutes[] = [];
   /** Each set of routes that was handed over. */
   readonly served: RouteSet[] = [];
+  /** Of each, whether what is not among them was to go. */
+  readonly whole: boolean[] = [];
   private ticks: NodeJS.Timeout | undefined;
 
   /** Without ticks nothing is handed over but by tick(). */
@@ -72,7 +74,10 @@ export class Rig {
   }
 
   tick(cluster: ClusterRoutes): void {
-    cluster.apply((routes) => this.served.push(routes));
+    cluster.apply((routes, isWhole) => {
+      this.served.push(routes);
+      this.whole.push(isWhole);
+    });
     cluster.programmed();
   }
 

@@ -125,9 +125,12 @@ export class Agent {
     this.plane.fieldState.write(0, thresholds(knobs));
   }
 
-  /** What is to be served from now on; throws, and changes nothing, if it does not fit. */
-  serve(routes: RouteSet): void {
-    const changed = this.projector.reconcile(routes);
+  /**
+   * What is to be served from now on; throws, and changes nothing, if it does not fit. Of a
+   * set that is not whole yet, what is missing stays as it is.
+   */
+  serve(routes: RouteSet, isWhole = true): void {
+    const changed = this.projector.reconcile(routes, isWhole);
     if (changed.length === 0) return;
     for (const { index } of changed) this.commanded.delete(index);
     const { retired, routes: known } = this.projector.book;

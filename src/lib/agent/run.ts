@@ -25,6 +25,8 @@ import { describeReason } from './words.js';
 
 /** A safeguard, not a signal: rare enough to cost nothing. */
 const reconcileEveryMs = 60_000;
+/** In a line of the log: the first field of a large cluster has a hundred thousand. */
+const mostReasons = 20;
 
 export interface RunOptions {
   readonly pinPath: string;
@@ -53,7 +55,9 @@ function describe({ outcome, reasons }: Tick): string | undefined {
   }
   if (outcome.kind === 'late') return 'a late tick was abandoned';
   if (reasons.length === 0) return undefined;
-  const words = reasons.map((reason) => describeReason(reason)).join('; ');
+  const told = reasons.slice(0, mostReasons).map((reason) => describeReason(reason));
+  if (reasons.length > told.length) told.push(`and ${reasons.length - told.length} more`);
+  const words = told.join('; ');
   return outcome.kind === 'projected' ? `epoch ${outcome.epoch}: ${words}` : words;
 }
 

@@ -121,15 +121,15 @@ async function followCluster(
   cluster.start();
   return {
     before: () => {
-      cluster.apply((routes) => {
-        agent.serve(routes);
+      cluster.apply((routes, isWhole) => {
+        agent.serve(routes, isWhole);
       });
     },
     after: ({ outcome, field }) => {
       if (outcome.kind === 'projected' || outcome.kind === 'unchanged') cluster.programmed();
       cluster.see(field.routes);
     },
-    routesKnown: () => cluster.serving,
+    routesKnown: () => cluster.known,
     close: () => cluster.close(),
     cluster: () => cluster.status(),
   };

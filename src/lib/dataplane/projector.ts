@@ -79,7 +79,7 @@ export class Projector {
   }
 
   /** Throws before anything is written if the maps are too small for `routes`. */
-  private requireRoom(routes: RouteSet): void {
+  private requireRoom(routes: RouteSet, kept: readonly RouteEntry[]): void {
     const nowNs = this.plane.nowNs();
     const { book } = this;
     let backends = 0;
@@ -93,7 +93,8 @@ export class Projector {
     const wants: readonly (readonly [string, number, number, string])[] = [
       [
         'addresses',
-        routes.reduce((sum, route) => sum + route.addresses.length, 0),
+        routes.reduce((sum, route) => sum + route.addresses.length, 0) +
+          kept.reduce((sum, entry) => sum + entry.addresses.size, 0),
         this.plane.routes.info().maxEntries,
         '--max-addresses',
       ],
@@ -104,7 +105,12 @@ export class Projector {
         '--max-routes',
       ],
       ['new backends', backends, book.backendIndexes.room(nowNs), '--max-backends'],
-      ['slots', this.slotsNeeded(routes), this.plane.slotTables[0].length, '--max-slots'],
+      [
+        'slots',
+        this.slotsNeeded(routes) + kept.reduce((sum, entry) => sum + entry.owners.length, 0),
+        this.plane.slotTables[0].length,
+        '--max-slots',
+      ],
     ];
     for (const [what, needed, room, flag] of wants) {
       if (needed <= room) continue;
@@ -126,16 +132,19 @@ export class Projector {
   /**
    * Makes the book agree with what is to be served: indices, endpoints, fallback
    * sets and controls. Slots follow with setOwners() and project(). A route that is
-   * the same object as the last time is passed over. Returns what was changed.
+   * the same object as the last time is passed over. Of a set that is not whole, what is
+   * missing stays. Returns what was changed.
    */
-  reconcile(routes: RouteSet): readonly RouteEntry[] {
-    this.requireRoom(routes);
-    const changed: RouteEntry[] = [];
+  reconcile(routes: RouteSet, isWhole = true): readonly RouteEntry[] {
     const wanted = new Set(routes.map(({ name }) => name));
-    for (const entry of this.book.routes.values()) {
-      if (wanted.has(entry.name) || entry.removed) continue;
-      this.withdraw(entry);
-      changed.push(entry);
+    const missing = [...this.book.routes.values()].filter(
+      ({ name, removed }) => !removed && !wanted.has(name),
+    );
+    this.requireRoom(routes, isWhole ? [] : missing);
+    const changed: RouteEntry[] = [];
+    if (isWhole) {
+      for (const entry of missing) this.withdraw(entry);
+      changed.push(...missing);
     }
     const fresh = routes.filter((route) => this.book.routes.get(route.name)?.asked !== route);
     // Before any is given: an address may go from one route to another.

@@ -37,12 +37,17 @@ export interface ClusterOptions {
   readonly random?: () => number;
   /** This machine's addresses, for NodePorts. */
   readonly own?: ReadonlySet<string>;
+  /** So many new or changed routes are handed over before a tick. */
+  readonly routesAtOnce?: number;
   /** An Event waits up to so long, since other nodes may write the same. */
   readonly eventSpreadMs?: number;
 }
 
 /** Nodes that see the same are to write within two minutes, not within a second. */
 const eventSpreadMs = 120_000;
+
+/** What the law and the projection do for so many new routes in about one tick. */
+const routesAtOnceByDefault = 500;
 
 /** With what its annotations said when they were last right. */
 interface Annotated extends Claimant {
@@ -71,6 +76,8 @@ export class ClusterRoutes {
   private inForce: RouteSet | undefined;
   private skipped: readonly Skipped[] = [];
   private complete = false;
+  /** All routes were handed over once. */
+  known = false;
   private running: Promise<unknown> = Promise.resolve();
   private refusal: string | undefined;
 
@@ -115,34 +122,33 @@ export class ClusterRoutes {
     return this.node !== undefined && this.store.services.synced && this.store.slices.synced;
   }
 
-  /** What the lists said was handed over; it stays so through any outage. */
-  get serving(): boolean {
-    return this.inForce !== undefined;
-  }
-
   /**
-   * Hands the routes to `serve` if they changed. What does not fit for now, since indices
-   * that were given back still rest, waits for the next call.
+   * Hands the routes to `serve` if they changed: some at a time if many did, so that no tick
+   * takes long, and of those that do not fit for now, since indices that were given back
+   * still rest, as many as do. `isWhole`: what is not among them is served no more.
    */
-  apply(serve: (routes: RouteSet) => void): void {
+  apply(serve: (routes: RouteSet, isWhole: boolean) => void): void {
     const { node } = this;
     if (!this.synced || node === undefined) return;
     if (this.store.changed || this.inForce === undefined) this.remake(node);
     if (this.complete) return;
-    if (this.tryServing(this.wanted, serve)) {
-      this.complete = true;
-      return;
-    }
     const before = new Map(this.inForce?.map((route) => [route.name, route]));
     const changed = this.wanted.filter((route) => before.get(route.name) !== route);
-    for (let some = changed.length >> 1; some >= 0; some = some === 0 ? -1 : some >> 1) {
+    const { routesAtOnce = routesAtOnceByDefault } = this.options;
+    const most = Math.min(changed.length, routesAtOnce);
+    for (let some = most; some >= 0; some = some === 0 ? -1 : some >> 1) {
+      const isWhole = some === changed.length;
       const fresh = new Set(changed.slice(0, some));
-      const mixed = this.wanted.flatMap((route): Route[] => {
-        const old = before.get(route.name);
-        if (old === route || fresh.has(route)) return [route];
-        return old === undefined ? [] : [old];
-      });
-      if (this.tryServing(mixed, serve)) return;
+      const routes = isWhole
+        ? this.wanted
+        : this.wanted.flatMap((route): Route[] => {
+            const old = before.get(route.name);
+            if (old === route || fresh.has(route)) return [route];
+            return old === undefined ? [] : [old];
+          });
+      if (!this.tryServing(routes, isWhole, serve)) continue;
+      if (isWhole) this.finish();
+      return;
     }
   }
 
@@ -183,7 +189,7 @@ export class ClusterRoutes {
       schemaVersion: 1,
       server: this.client.url,
       node: this.options.nodeName,
-      synced: this.synced && this.serving,
+      synced: this.synced && this.known,
       watches: this.watches.map((watch) => watch.status()),
       services: store.services.size,
       slices: store.slices.size,
@@ -218,9 +224,13 @@ export class ClusterRoutes {
     return progress;
   }
 
-  private tryServing(routes: RouteSet, serve: (routes: RouteSet) => void): boolean {
+  private tryServing(
+    routes: RouteSet,
+    isWhole: boolean,
+    serve: (routes: RouteSet, isWhole: boolean) => void,
+  ): boolean {
     try {
-      serve(routes);
+      serve(routes, isWhole);
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       if (this.refusal !== error.message)
@@ -228,15 +238,18 @@ export class ClusterRoutes {
       this.refusal = error.message;
       return false;
     }
-    const first = this.inForce === undefined;
     this.inForce = routes;
-    if (first) {
-      const left = this.skipped.length;
-      this.options.log.info(
-        `${routes.length} routes are served from ${this.client.url}; ${left} addresses and ports are left for kube-proxy`,
-      );
-    }
     return true;
+  }
+
+  private finish(): void {
+    this.complete = true;
+    if (this.known) return;
+    this.known = true;
+    const left = this.skipped.length;
+    this.options.log.info(
+      `${this.wanted.length} routes are served from ${this.client.url}; ${left} addresses and ports are left for kube-proxy`,
+    );
   }
 
   /** Makes routes of what changed, and sets them beside all others. */
