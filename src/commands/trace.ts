@@ -1,23 +1,14 @@
 import { isIPv4 } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Args, Flags } from '@oclif/core';
 
-import { common, NityCommand, type Answer } from '../lib/cli/command.js';
+import { common, NityCommand } from '../lib/cli/command.js';
 import { parseDuration } from '../lib/cli/duration.js';
-import { toJson } from '../lib/cli/json.js';
-import {
-  describeGap,
-  describeTotals,
-  TraceView,
-  type TracedDecision,
-  type TraceTotals,
-} from '../lib/cli/trace-view.js';
+import { followTrace } from '../lib/cli/follow-trace.js';
 import { ipv4ToNumber } from '../lib/dataplane/ipv4.js';
 import {
   budgetMost,
   Listener,
   outcomeNames,
-  type Decision,
   type OutcomeName,
   type Wanted,
 } from '../lib/dataplane/listener.js';
@@ -25,18 +16,7 @@ import { selectRoutes } from '../lib/dataplane/override.js';
 import type { Plane } from '../lib/dataplane/plane.js';
 import { Snapshot } from '../lib/dataplane/snapshot.js';
 import { errnoOf, InputError, UsageError } from '../lib/errors.js';
-import { podOfCgroup } from '../lib/kubernetes/pod-of-cgroup.js';
 
-/** A line of --json. */
-interface Traced extends Answer, Omit<TracedDecision, 'atMs'> {
-  readonly time: string;
-  /** Decisions that were asked for and left out since the line before. */
-  readonly droppedBefore: number;
-}
-
-/** Often enough for a person, and for the ring to hold what comes in between. */
-const lookEveryMs = 100;
-const checkEveryMs = 1000;
 const groups = ['picked', 'refused'] as const;
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -80,7 +60,7 @@ export default class Trace extends NityCommand<typeof Trace> {
 
   async run(): Promise<void> {
     const { flags } = this;
-    const forMs = flags.for === undefined ? Infinity : parseDuration(flags.for, '--for');
+    const msMost = flags.for === undefined ? Infinity : parseDuration(flags.for, '--for');
     const listener = Listener.begin(flags['pin-path'], (plane) => this.wanted(plane), flags.budget);
     const stop = new AbortController();
     const onSignal = () => {
@@ -94,65 +74,18 @@ export default class Trace extends NityCommand<typeof Trace> {
     for (const signal of endings) process.on(signal, onSignal);
     process.stdout.on('error', onBroken);
     try {
-      await this.follow(listener, forMs, stop.signal);
+      await followTrace(listener, {
+        json: flags.json,
+        headers: !flags['no-headers'],
+        budget: flags.budget,
+        countMost: flags.count ?? Infinity,
+        msMost,
+        stopped: stop.signal,
+      });
     } finally {
       listener.end();
       for (const signal of endings) process.off(signal, onSignal);
     }
-  }
-
-  private async follow(listener: Listener, forMs: number, stopped: AbortSignal): Promise<void> {
-    const { json, budget, count = Infinity, 'no-headers': noHeaders } = this.flags;
-    const view = new TraceView(process.stdout.isTTY ? process.stdout.columns : undefined);
-    const totals = { picked: 0, refused: 0, overBudget: 0, ringFull: 0, deafMs: 0, forMs: 0 };
-    const begunMs = performance.now();
-    let checkedMs = begunMs;
-    this.say(this.greeting(listener.sampleEvery));
-    if (!json && !noHeaders) process.stdout.write(`${view.heading()}\n`);
-    for (let more = true; more;) {
-      const leftMs = forMs - (performance.now() - begunMs);
-      await sleep(Math.min(lookEveryMs, Math.max(0, leftMs)), undefined, {
-        signal: stopped,
-      }).catch(() => undefined);
-      totals.forMs = performance.now() - begunMs;
-      const heard = listener.hear();
-      const shown = heard.decisions.slice(0, count - totals.picked - totals.refused);
-      const dropped = heard.overBudget + heard.ringFull;
-      this.show(shown, dropped, view);
-      this.tell(heard);
-      add(totals, shown, heard);
-      more = !stopped.aborted && totals.forMs < forMs && totals.picked + totals.refused < count;
-      if (more && performance.now() - checkedMs >= checkEveryMs) {
-        checkedMs = performance.now();
-        listener.requireStillLoaded();
-      }
-    }
-    this.say(describeTotals(totals, budget));
-  }
-
-  private show(decisions: readonly Decision[], dropped: number, view: TraceView): void {
-    const lines = decisions.map((decision, i) => {
-      const { atMs, ...rest } = decision;
-      const pod = decision.cgroup === null ? null : podOfCgroup(decision.cgroup);
-      if (!this.flags.json) return view.decision({ ...decision, pod });
-      const time = new Date(atMs).toISOString();
-      const droppedBefore = i === 0 ? dropped : 0;
-      return toJson({ schemaVersion: 1, time, ...rest, pod, droppedBefore } satisfies Traced);
-    });
-    if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`);
-  }
-
-  private tell(heard: Pick<TraceTotals, 'overBudget' | 'ringFull' | 'deafMs'>): void {
-    const gap = describeGap(heard, this.flags.budget);
-    if (gap !== undefined) this.say(`… ${gap}`);
-  }
-
-  private greeting(sampleEvery: number): string {
-    const thinned =
-      sampleEvery === 1
-        ? ''
-        : `, one in ${sampleEvery} of each route (the agent's knob sampleEvery)`;
-    return `Listening, for at most ${this.flags.budget} decisions a second${thinned}. Ctrl-C ends it.`;
   }
 
   private wanted(plane: Plane): Wanted {
@@ -173,19 +106,6 @@ export default class Trace extends NityCommand<typeof Trace> {
       pid,
     };
   }
-}
-
-function add(
-  totals: { -readonly [K in keyof TraceTotals]: TraceTotals[K] },
-  shown: readonly Decision[],
-  heard: Pick<TraceTotals, 'overBudget' | 'ringFull' | 'deafMs'>,
-): void {
-  const refused = shown.filter(({ outcome }) => outcome.startsWith('refused')).length;
-  totals.refused += refused;
-  totals.picked += shown.length - refused;
-  totals.overBudget += heard.overBudget;
-  totals.ringFull += heard.ringFull;
-  totals.deafMs += heard.deafMs;
 }
 
 /** A group stands for all its outcomes. */

@@ -130,8 +130,7 @@ export class Listener {
     const nowNs = this.plane.nowNs();
     const nowMs = performance.timeOrigin + performance.now();
     const decisions = this.ring.drain().flatMap((bytes) => {
-      // Events of an older build, told before an upgrade in place, are shorter.
-      if (bytes.length < codecs.event.size) return [];
+      if (bytes.length < codecs.event.size) throw olderPrograms();
       const event = codecs.event.decodeBytes(bytes);
       if (event.timeNs < this.sinceNs) return [];
       const atMs = nowMs - Number(nowNs - event.timeNs) / 1e6;
@@ -251,6 +250,14 @@ export class Listener {
     }
     return this.root;
   }
+}
+
+/** Going back to an older build leaves the newer schema's maps, and programs that ask no listener. */
+function olderPrograms(): SchemaError {
+  return new SchemaError(
+    'The programs that run are of an older nity, which says of a decision not who asked for it.',
+    'Upgrade them in place with `nity load`: no connect is lost.',
+  );
 }
 
 function requireTracing(plane: Plane): void {
