@@ -56,13 +56,14 @@ export class NityTerminal {
     return this.lines.join('\n');
   }
 
-  /** Any cell in another colour than the terminal's own. */
+  /** Any cell in another colour than the terminal's own, or bold. */
   get coloured(): boolean {
     const { active } = this.screen.buffer;
     for (let row = 0; row < this.screen.rows; row++) {
       const line = active.getLine(active.viewportY + row);
       for (let column = 0; column < this.screen.cols; column++) {
-        if (line?.getCell(column)?.isFgDefault() === false) return true;
+        const cell = line?.getCell(column);
+        if (cell !== undefined && (!cell.isFgDefault() || cell.isBold() !== 0)) return true;
       }
     }
     return false;

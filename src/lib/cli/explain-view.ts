@@ -3,7 +3,7 @@
 import type { ExplainedRoute, Report } from '../agent/report.js';
 import { describeCause, describeReason, milliseconds, percent } from '../agent/words.js';
 import { typicalUs } from '../field/memory.js';
-import type { BackendField } from '../field/types.js';
+import type { BackendField, Exhaustion } from '../field/types.js';
 import { palette } from './colour.js';
 import { renderTable, type TableOptions } from './table.js';
 
@@ -75,7 +75,8 @@ function pressureToMove(
 function slotLines({ motion, backends }: ExplainedRoute): string[] {
   const { worst, startsAt, stopsAt, moving, limit, guard, skew } = motion;
   const moved = backends.filter(({ slots, before }) => slots !== before).length;
-  const slots = (n: number) => `${Number.isInteger(n) ? n : n.toFixed(1)} slots`;
+  const slots = (n: number) =>
+    n === 1 ? '1 slot' : `${Number.isInteger(n) ? n : n.toFixed(1)} slots`;
   return [
     moving
       ? `Hysteresis: moving, ${moved} backends in this tick; the farthest is ${slots(worst)} off its target, and it stops within ${slots(stopsAt)}`
@@ -96,12 +97,19 @@ function valveLine({ valve, conductance }: ExplainedRoute): string {
   return `Valve: ${mode}${why}${budget}${good}${owed}, conductance ${conductance.toFixed(2)}`;
 }
 
+function lasting({ resource, used, limit, ttfMs }: Exhaustion): string {
+  const [share, lasts] = [percent(used / limit), milliseconds(ttfMs)];
+  return lasts === 'never'
+    ? `${resource} at ${share} of its limit, and not about to reach it`
+    : `${resource} at ${share} of its limit lasts ${lasts}`;
+}
+
 function nodeLines({ node }: Report): string[] {
   const { exhaustion, stalledTicks, missing } = node;
   const first =
     exhaustion === null
       ? 'Node: no resource can be read'
-      : `Node: ${exhaustion.resource} at ${percent(exhaustion.used / exhaustion.limit)} of its limit lasts ${milliseconds(exhaustion.ttfMs)}, stalled in ${stalledTicks} ticks of late`;
+      : `Node: ${lasting(exhaustion)}; stalled in ${stalledTicks} ticks of late`;
   return [first, ...missing.map(({ sensor, why }) => `Missing: ${sensor}: ${why}`)];
 }
 
