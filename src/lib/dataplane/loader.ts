@@ -28,7 +28,7 @@ import {
 } from './native.js';
 import { exclusively, isLoaded, linkPin, mapPin, openPlane, requireBpffs } from './pins.js';
 import { describeSchema, mapNames, mapsOf, schemaWord, type MapName, type Plane } from './plane.js';
-import { privilegeError } from './privilege.js';
+import { lacking, privilegeError } from './privilege.js';
 
 const build = new URL('../../../bpf/build/', import.meta.url);
 export const objectPath = fileURLToPath(new URL('nity.bpf.o', build));
@@ -130,10 +130,13 @@ function requireCgroup(cgroup: string): void {
 function explainLoad(error: unknown, path: string): unknown {
   if (error instanceof NityError) return error;
   const code = errnoOf(error);
-  if (code === 'EPERM' || code === 'EACCES') {
-    // The verifier answers EACCES too, and says so in its log.
-    const log = error instanceof Error && 'log' in error ? String(error.log) : '';
-    if (!log.includes('processed ')) return privilegeError('loading BPF programs', error);
+  const denied = code === 'EPERM' || code === 'EACCES';
+  // The verifier answers EACCES too, and says so in its log.
+  const log = error instanceof Error && 'log' in error ? String(error.log) : '';
+  const judged = log.includes('processed ');
+  // Without CAP_PERFMON it answers EINVAL to programs of more than one function.
+  if ((denied && !judged) || lacking().length > 0) {
+    return privilegeError('loading BPF programs', error);
   }
   return new KernelError(
     `The kernel did not load ${path}: ${error instanceof Error ? error.message : String(error)}.`,

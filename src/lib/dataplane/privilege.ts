@@ -19,6 +19,11 @@ export function missingCapabilities(status: string): string[] {
   );
 }
 
+/** Those that this process lacks. */
+export function lacking(): string[] {
+  return missingCapabilities(readFileSync('/proc/self/status', 'utf8'));
+}
+
 /** A pin that does not exist is ENOENT to whoever may ask the kernel at all. */
 function isFiltered(): boolean {
   try {
@@ -31,7 +36,7 @@ function isFiltered(): boolean {
 
 export function privilegeError(what: string, cause: unknown): PrivilegeError {
   const uid = process.getuid?.() ?? 0;
-  const missing = missingCapabilities(readFileSync('/proc/self/status', 'utf8'));
+  const missing = lacking();
   if (missing.length > 0) {
     return new PrivilegeError(
       `The kernel refused ${what} to uid ${uid}, which lacks ${missing.join(', ')}.`,
