@@ -78,8 +78,7 @@ Napi::Value cgroup_id(const Napi::CallbackInfo &info)
 
 /*
  * cgroupPath(root, id): where the cgroup of an id is, by its kernfs file handle; undefined
- * if it is gone, is not below `root`, or may not be opened (open_by_handle_at(2) wants
- * CAP_DAC_READ_SEARCH).
+ * if it is gone. open_by_handle_at(2) wants CAP_DAC_READ_SEARCH, and says EPERM without.
  */
 Napi::Value cgroup_path(const Napi::CallbackInfo &info)
 {
@@ -105,8 +104,11 @@ Napi::Value cgroup_path(const Napi::CallbackInfo &info)
 	std::memcpy(handle.head.f_handle, &id, sizeof(id));
 	Fd found(open_by_handle_at(mount.get(), &handle.head, O_PATH | O_CLOEXEC));
 
-	if (!found.open())
+	if (!found.open() && (errno == ESTALE || errno == ENOENT))
 		return env.Undefined();
+	if (!found.open())
+		return throw_errno(env, errno,
+				   { "open_by_handle_at", "Finding a cgroup by its id" });
 	const std::string link = "/proc/self/fd/" + std::to_string(found.get());
 	std::array<char, PATH_MAX> path;
 	const ssize_t length = readlink(link.c_str(), path.data(), path.size());

@@ -2,7 +2,7 @@
 // kind, none of which leaves the kernel telling.
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { unlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
@@ -160,6 +160,25 @@ describe.skipIf(unavailable !== undefined)('nity trace', () => {
     }
     const times = tracing.lines.map(({ timeNs }) => BigInt(timeNs));
     expect(times).toEqual([...times].sort((a, b) => Number(a - b)));
+  });
+
+  it('finds the cgroup also where it may not ask by its number, as in a container', async () => {
+    const child = spawn(
+      'setpriv',
+      [
+        ...['--bounding-set', '-dac_read_search', '--inh-caps', '-dac_read_search'],
+        ...[process.execPath, cli, 'trace', '--json', '--count', '1'],
+      ],
+      { env: environment(), stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    const tracing = new Tracing(child);
+    traces.push(tracing);
+    await until(() => tracing.stderr.includes('Listening'));
+    const capabilities = readFileSync(`/proc/${child.pid ?? 0}/status`, 'utf8');
+    expect(BigInt(`0x${/CapEff:\t(\w+)/.exec(capabilities)?.[1] ?? ''}`) & 4n).toBe(0n);
+    await connect(cart, 1);
+    expect(await tracing.ended()).toBe(0);
+    expect(tracing.lines[0]?.cgroup).toBe(`/${desk.name}`);
   });
 
   it('ends on Ctrl-C with a summary on stderr, and with the kernel silent', async () => {

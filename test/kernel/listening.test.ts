@@ -1,12 +1,14 @@
 // What the kernel tells of its decisions, to whom and how much of it: the lease, the
 // conditions and the budget of `nity trace`.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Counter } from '../../src/lib/dataplane/abi.js';
+import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
 import { ipv4ToNumber } from '../../src/lib/dataplane/ipv4.js';
-import { cgroupId } from '../../src/lib/dataplane/native.js';
+import { cgroupId, cgroupPath } from '../../src/lib/dataplane/native.js';
 import { codecs } from '../../src/lib/dataplane/plane.js';
 import { StructArray, type Struct } from '../../src/lib/dataplane/struct.js';
 import type { Route } from '../../src/lib/routes/route-set.js';
@@ -97,6 +99,15 @@ describe.skipIf(unavailable !== undefined)('listening to decisions', () => {
     expect(await dialAll()).toEqual([]);
     ask({ pid: process.pid });
     expect(await dialAll()).toHaveLength(7);
+  });
+
+  it('finds a cgroup by its id, until it is gone', () => {
+    const below = join(rig.cgroup, 'below');
+    mkdirSync(below);
+    const id = cgroupId(below);
+    expect(cgroupPath(cgroupRoot(), id)).toBe(below);
+    rmdirSync(below);
+    expect(cgroupPath(cgroupRoot(), id)).toBeUndefined();
   });
 
   it('tells no more than the budget, and counts what it keeps to itself', async () => {

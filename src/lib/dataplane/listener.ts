@@ -3,11 +3,11 @@
 // lease that runs out by itself.
 import { NotLoadedError, SchemaError, errnoOf } from '../errors.js';
 import { Counter, FailsafeMode, None } from './abi.js';
+import { CgroupNames } from './cgroup-names.js';
 import { admissionModeName, type AdmissionModeName, type FailsafeModeName } from './control.js';
 import { readCounters, type CounterName } from './counters.js';
 import { ipv4ToText } from './ipv4.js';
-import { BpfMap, cgroupPath, RingBuffer } from './native.js';
-import { cgroupRoot } from './cgroup.js';
+import { BpfMap, RingBuffer } from './native.js';
 import { lockAsListener, mapPin, openPlane } from './pins.js';
 import { codecs, describeSchema, mapsOf, rangeOf, tableOf, type Plane } from './plane.js';
 import { StructArray, type Struct } from './struct.js';
@@ -67,18 +67,16 @@ const nsPerSecond = 1_000_000_000n;
 const nsPerMs = 1_000_000n;
 /** A burst of so many must fit into the ring, or they would be dropped unasked. */
 export const budgetMost = 5000;
-const cgroupsMost = 4096;
 
 const failsafeModes = Object.keys(FailsafeMode) as FailsafeModeName[];
 
 export class Listener {
   private readonly ring: RingBuffer;
-  private readonly cgroups = new Map<bigint, string | null>();
+  private readonly cgroups = new CgroupNames();
   private readonly sinceNs: bigint;
   private readonly mapId: number;
   private untilNs: bigint;
   private told: { readonly overBudget: bigint; readonly ringFull: bigint };
-  private root: string | null | undefined;
 
   private constructor(
     private readonly pinPath: string,
@@ -197,7 +195,7 @@ export class Listener {
       pid: event.pid,
       command: event.command,
       cgroupId: event.cgroupId,
-      cgroup: this.cgroupOf(event.cgroupId),
+      cgroup: this.cgroups.of(event.cgroupId, atMs),
       route: name === '' ? `#${route}` : name,
       vip: `${ipv4ToText(vip)}:${vipPort}`,
       outcome: outcome ?? `#${event.outcome}`,
@@ -224,31 +222,6 @@ export class Listener {
     if (range === undefined) return null;
     const { base, size } = rangeOf(range);
     return slot >= base && slot < base + size ? slot - base : null;
-  }
-
-  private cgroupOf(id: bigint): string | null {
-    const known = this.cgroups.get(id);
-    if (known !== undefined) return known;
-    const root = this.hierarchy();
-    const path = root === null ? undefined : cgroupPath(root, id);
-    const below = path?.startsWith(root ?? '') === true ? path.slice(root?.length) : null;
-    const found = below === '' ? '/' : below;
-    // A busy node makes cgroups without end; most ask more than once.
-    if (this.cgroups.size >= cgroupsMost) this.cgroups.clear();
-    this.cgroups.set(id, found);
-    return found;
-  }
-
-  /** Where cgroup v2 is mounted, looked up once; null where it is not. */
-  private hierarchy(): string | null {
-    if (this.root === undefined) {
-      try {
-        this.root = cgroupRoot();
-      } catch {
-        this.root = null;
-      }
-    }
-    return this.root;
   }
 }
 

@@ -200,7 +200,7 @@ interface Addon {
   readonly libbpfVersion: () => string;
   readonly fileSystemType: (path: string) => 'bpf' | 'cgroup2' | 'other';
   readonly cgroupId: (path: string) => bigint;
-  /** Where the cgroup of an id is; undefined if it is gone or may not be opened by its id. */
+  /** Where the cgroup of an id is; undefined if it is gone. Needs CAP_DAC_READ_SEARCH. */
   readonly cgroupPath: (root: string, id: bigint) => string | undefined;
   /** Programs attached to a cgroup; effective: all that run for it, in their order. */
   readonly cgroupPrograms: (path: string, attachType: number, effective: boolean) => number[];
