@@ -2,6 +2,7 @@
 // number, or behave as their parent orders. Run by stage.ts, with IPC.
 import { createServer, type Server, type Socket } from 'node:net';
 
+import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
 import {
   backendCount,
   lognormalSigma,
@@ -21,29 +22,19 @@ export type BackendsMessage =
   | { readonly kind: 'ready'; readonly ports: readonly number[] }
   | { readonly kind: 'obeyed'; readonly atMs: number };
 
-const backlog = 1024;
-/** Below the ephemeral ports, so that no client takes the port of a backend that refuses. */
-const ports = { first: 20_000, last: 30_000, tries: 50 };
-
 class Backend {
   private behaviour: Behaviour = 'normal';
   private server: Server | undefined;
   private draw: () => number = () => 0;
+  port = 0;
 
-  constructor(
-    private readonly number: number,
-    private readonly port: number,
-  ) {}
+  constructor(private readonly number: number) {}
 
-  listen(): Promise<void> {
-    const server = createServer((socket) => {
+  async listen(): Promise<void> {
+    this.server = createServer((socket) => {
       this.accept(socket);
     });
-    this.server = server;
-    return new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: '127.0.0.1', port: this.port, backlog }, resolve);
-    });
+    this.port = await listenOnLastingPort(this.server, this.port);
   }
 
   private accept(socket: Socket): void {
@@ -69,28 +60,12 @@ class Backend {
   async behave(behaviour: Behaviour): Promise<void> {
     this.behaviour = behaviour;
     if (behaviour === 'refuses') {
-      this.close();
+      // Connections that were accepted stay; the next SYN is answered with a reset.
+      this.server?.close();
+      this.server = undefined;
     } else if (this.server === undefined) {
       await this.listen();
     }
-  }
-
-  /** Connections that were accepted stay; the next SYN is answered with a reset. */
-  close(): void {
-    this.server?.close();
-    this.server = undefined;
-  }
-}
-
-async function listenAt(first: number): Promise<Backend[] | undefined> {
-  const backends = Array.from({ length: backendCount }, (_, i) => new Backend(i, first + i));
-  try {
-    for (const backend of backends) await backend.listen();
-    return backends;
-  } catch (error) {
-    for (const backend of backends) backend.close();
-    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') return undefined;
-    throw error;
   }
 }
 
@@ -104,19 +79,9 @@ async function obey(backends: readonly Backend[], order: BackendOrder): Promise<
   say({ kind: 'obeyed', atMs: nowMs() });
 }
 
-async function main(): Promise<void> {
-  const room = (ports.last - ports.first) / backendCount;
-  for (let tries = 0; tries < ports.tries; tries++) {
-    const first = ports.first + ((process.pid + tries) % room) * backendCount;
-    const backends = await listenAt(first);
-    if (backends === undefined) continue;
-    process.on('message', (order: BackendOrder) => void obey(backends, order));
-    // Orphaned, it has nothing left to do.
-    process.on('disconnect', () => process.exit(0));
-    say({ kind: 'ready', ports: backends.map((_, i) => first + i) });
-    return;
-  }
-  throw new Error(`no ${backendCount} free ports in a row in ${ports.tries} tries`);
-}
-
-await main();
+const backends = Array.from({ length: backendCount }, (_, number) => new Backend(number));
+for (const backend of backends) await backend.listen();
+process.on('message', (order: BackendOrder) => void obey(backends, order));
+// Orphaned, it has nothing left to do.
+process.on('disconnect', () => process.exit(0));
+say({ kind: 'ready', ports: backends.map(({ port }) => port) });

@@ -3,9 +3,11 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
 
 /** Why there is no Prometheus here, or undefined. CI counts a skip as a failure. */
 export const noPrometheus = whyNot();
@@ -30,9 +32,8 @@ export function promtool(
 }
 
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
+  const server = createServer();
+  const port = await listenOnLastingPort(server);
   server.close();
   await once(server, 'close');
   return port;

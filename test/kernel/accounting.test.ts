@@ -74,10 +74,11 @@ describe.skipIf(unavailable !== undefined)('accounting', () => {
   });
 
   it('gives the count back of a socket closed in SYN_SENT, and of one that timed out', async () => {
-    const port = 43_000 + (process.pid % 10_000);
-    const route = rig.route([{ port }]);
+    const [gone] = await rig.startServers(1);
+    gone?.close();
+    const route = rig.route(rig.servers);
     rig.serve([route]);
-    await rig.sockets('silent', route, port);
+    await rig.sockets('silent', route, gone?.port ?? 0);
     const { counters, open, consecutiveFailures } = rig.backend(0);
     expect(open).toBe(0);
     expect(counters).toMatchObject({ picks: 2n, established: 0n, abandoned: 1n, timedOut: 1n });

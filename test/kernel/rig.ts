@@ -26,6 +26,7 @@ import { codecs, type Plane } from '../../src/lib/dataplane/plane.js';
 import { Projector } from '../../src/lib/dataplane/projector.js';
 import { Snapshot, type BackendView } from '../../src/lib/dataplane/snapshot.js';
 import type { Struct } from '../../src/lib/dataplane/struct.js';
+import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
 import { assignRing } from '../../src/lib/field/ring.js';
 import { routeName, type Route } from '../../src/lib/routes/route-set.js';
 
@@ -65,13 +66,7 @@ export class NamedServer {
       if (this.keep) socket.write(this.name);
       else socket.end(this.name);
     });
-    const server = this.server;
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host: '127.0.0.1', port: this.port, backlog: 4096 }, resolve);
-    });
-    const address = server.address();
-    if (address !== null && typeof address === 'object') this.port = address.port;
+    this.port = await listenOnLastingPort(this.server, this.port);
   }
 
   close(): void {
@@ -209,10 +204,10 @@ export class Rig {
     return view;
   }
 
-  dial(route: Route, options: { localPort?: number; family?: 6 } = {}): Promise<Dialled> {
+  dial(route: Route, options: { family?: 6 } = {}): Promise<Dialled> {
     const { vip, port } = addressOf(route);
     const host = options.family === 6 ? `::ffff:${vip}` : vip;
-    return dial(host, port, options.localPort);
+    return dial(host, port);
   }
 
   async dialMany(route: Route, times: number): Promise<Map<string, number>> {
@@ -271,11 +266,11 @@ export function addressOf(route: Route): { vip: string; port: number } {
   return address;
 }
 
-export function dial(host: string, port: number, localPort?: number): Promise<Dialled> {
+export function dial(host: string, port: number): Promise<Dialled> {
   return new Promise((resolve) => {
     let answer = '';
     let peer = '';
-    const socket = connect({ host, port, ...(localPort === undefined ? {} : { localPort }) });
+    const socket = connect({ host, port });
     socket.setTimeout(5000, () =>
       socket.destroy(Object.assign(new Error('silent'), { code: 'SILENT' })),
     );

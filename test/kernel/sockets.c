@@ -2,11 +2,11 @@
 /*
  * What Node's sockets cannot do, for the kernel tests. Every loop is bounded.
  *
- *   sockets bound ADDR PORT SOURCE N     dial N times from one bound source port
+ *   sockets bound ADDR PORT N            dial N times from one bound source port
  *   sockets endings ADDR PORT N          end N connects in every way there is
  *   sockets dial ADDR PORT MILLISECONDS  dial until then; prints admitted and refused
  *   sockets retry ADDR PORT N            dial N times on the same socket
- *   sockets silent ADDR PORT BACKEND     be a backend that answers no SYN, and dial it
+ *   sockets silent ADDR PORT BACKEND     be a backend at that port that answers no SYN, and dial it
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -51,15 +51,20 @@ static void reset(int fd)
 	close(fd);
 }
 
-static void bind_to(int fd, int port)
+/* Binds to `port`, or to one that the kernel chooses if it is 0; returns it. */
+static int bind_to(int fd, int port)
 {
 	struct sockaddr_in source = { .sin_family = AF_INET, .sin_port = htons(port) };
+	socklen_t size = sizeof(source);
 	int yes = 1;
 
 	inet_pton(AF_INET, "127.0.0.1", &source.sin_addr);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
 	if (bind(fd, (struct sockaddr *)&source, sizeof(source)))
 		fail("bind");
+	if (getsockname(fd, (struct sockaddr *)&source, &size))
+		fail("getsockname");
+	return ntohs(source.sin_port);
 }
 
 static void print_answer(int fd)
@@ -71,8 +76,11 @@ static void print_answer(int fd)
 	fflush(stdout);
 }
 
-static int bound(int source, int times)
+static int bound(int times)
 {
+	/* Keeps the port from other clients between one dial and the next. */
+	int keeper = open_socket(0), source = bind_to(keeper, 0);
+
 	for (int i = 0; i < times; i++) {
 		int fd = open_socket(0);
 
@@ -82,6 +90,7 @@ static int bound(int source, int times)
 		print_answer(fd);
 		reset(fd);
 	}
+	close(keeper);
 	return 0;
 }
 
@@ -120,12 +129,11 @@ static void be_killed(void)
 }
 
 /* Two sockets on one source to one destination: the second fails before its SYN. */
-static void fail_before_syn(int source)
+static void fail_before_syn(void)
 {
 	int first = open_socket(0), second = open_socket(0);
 
-	bind_to(first, source);
-	bind_to(second, source);
+	bind_to(second, bind_to(first, 0));
 	if (!dial(first))
 		dial(second);
 	reset(second);
@@ -177,7 +185,7 @@ static int endings(int times)
 			break;
 		case 7:
 			close(fd);
-			fail_before_syn(42000 + i % 1000);
+			fail_before_syn();
 			break;
 		}
 	}
@@ -250,8 +258,8 @@ int main(int argc, char **argv)
 	target.sin_port = htons(atoi(argv[3]));
 	if (inet_pton(AF_INET, argv[2], &target.sin_addr) != 1)
 		return 2;
-	if (!strcmp(argv[1], "bound") && argc == 6)
-		return bound(atoi(argv[4]), atoi(argv[5]));
+	if (!strcmp(argv[1], "bound"))
+		return bound(atoi(argv[4]));
 	if (!strcmp(argv[1], "endings"))
 		return endings(atoi(argv[4]));
 	if (!strcmp(argv[1], "dial"))

@@ -4,9 +4,10 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { generate } from 'selfsigned';
+
+import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
 
 export interface KubeObject {
   readonly apiVersion?: string;
@@ -167,9 +168,7 @@ export class ApiServer {
       socket.on('close', () => this.sockets.delete(socket));
       socket.on('error', () => undefined);
     });
-    server.listen(this.port, '127.0.0.1');
-    await once(server, 'listening');
-    this.port = (server.address() as AddressInfo).port;
+    this.port = await listenOnLastingPort(server, this.port);
     this.server = server;
     this.bookmarks = setInterval(() => {
       this.bookmark();

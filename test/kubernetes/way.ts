@@ -1,8 +1,10 @@
 // A way to an API server that can be shut while the server lives, and opened again.
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { KubeConfig } from '@kubernetes/client-node';
+
+import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
 
 export class Way {
   private readonly server: Server;
@@ -32,7 +34,7 @@ export class Way {
     config.loadFromFile(from);
     const { hostname, port } = new URL(config.getCurrentCluster()?.server ?? '');
     const way = new Way(hostname, port === '' ? 443 : Number(port));
-    await way.listen(0);
+    await way.listen();
     const text = JSON.parse(config.exportConfig()) as { clusters: { cluster: object }[] };
     for (const one of text.clusters) {
       const server = `https://127.0.0.1:${way.at}`;
@@ -42,10 +44,8 @@ export class Way {
     return way;
   }
 
-  private async listen(port: number): Promise<void> {
-    this.server.listen(port, '127.0.0.1');
-    await once(this.server, 'listening');
-    this.at = (this.server.address() as AddressInfo).port;
+  private async listen(): Promise<void> {
+    this.at = await listenOnLastingPort(this.server, this.at);
   }
 
   /** Ends what is open; nobody comes in until reopen(). */
@@ -57,6 +57,6 @@ export class Way {
   }
 
   async reopen(): Promise<void> {
-    await this.listen(this.at);
+    await this.listen();
   }
 }

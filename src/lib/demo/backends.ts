@@ -2,6 +2,7 @@
 // request with their name and hang up. Their parent tells them how to behave.
 import { createServer, type Server, type Socket } from 'node:net';
 
+import { listenOnLastingPort } from './lasting-port.js';
 import { healthyMs, slowMs, type Behaviour } from './stage.js';
 
 export interface BackendOrder {
@@ -28,15 +29,8 @@ class Backend {
     });
   }
 
-  listen(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.server.once('error', reject);
-      this.server.listen({ host: '127.0.0.1', port: this.port, backlog: 512 }, () => {
-        const address = this.server.address();
-        if (address !== null && typeof address === 'object') this.port = address.port;
-        resolve();
-      });
-    });
+  async listen(): Promise<void> {
+    this.port = await listenOnLastingPort(this.server, this.port);
   }
 
   async behave(behaviour: Behaviour): Promise<void> {

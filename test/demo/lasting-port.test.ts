@@ -1,0 +1,37 @@
+import { createServer, type Server } from 'node:net';
+import { readFileSync } from 'node:fs';
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
+
+const servers: Server[] = [];
+
+function server(): Server {
+  const made = createServer();
+  servers.push(made);
+  return made;
+}
+
+afterEach(() => {
+  for (const one of servers.splice(0)) one.close();
+});
+
+describe('a lasting port', () => {
+  it('is one that the kernel lends to no client', async () => {
+    const range = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8');
+    expect(await listenOnLastingPort(server())).toBeLessThan(Number(range.split(/\s+/)[0]));
+  });
+
+  it('is there again for a server that went away', async () => {
+    const first = server();
+    const port = await listenOnLastingPort(first);
+    first.close();
+    expect(await listenOnLastingPort(server(), port)).toBe(port);
+  });
+
+  it('is not shared: the next server gets another, and who insists is refused', async () => {
+    const port = await listenOnLastingPort(server());
+    expect(await listenOnLastingPort(server())).not.toBe(port);
+    await expect(listenOnLastingPort(server(), port)).rejects.toThrow('EADDRINUSE');
+  });
+});
