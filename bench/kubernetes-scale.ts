@@ -106,6 +106,18 @@ class Agent {
       throw new Error(`the agent ended with ${String(code)}:\n${this.log.slice(0, 4000)}`);
     });
     this.ended.catch(() => undefined);
+    const interrupted = new Promise<void>((resolve) => {
+      for (const signal of ['SIGINT', 'SIGTERM'] as const)
+        process.on(signal, () => {
+          resolve();
+        });
+    });
+    void interrupted
+      .then(() => this.close())
+      .finally(() => {
+        rmSync(directory, { recursive: true, force: true });
+        process.exit(130);
+      });
   }
 
   async probe(): Promise<Probed> {
@@ -139,7 +151,7 @@ class Agent {
   }
 
   async close(): Promise<void> {
-    if (this.process.exitCode === null) {
+    if (this.process.exitCode === null && this.process.signalCode === null) {
       const gone = once(this.process, 'exit');
       this.process.kill('SIGTERM');
       await gone;
