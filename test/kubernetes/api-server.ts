@@ -289,10 +289,14 @@ export class ApiServer {
     return this.sockets.size;
   }
 
+  /** Of the whole cluster: the look at the server's own endpoints, whenever it comes, is none. */
   lists(plural: Plural): Asked[] {
     return this.asked.filter(
       ({ path, query, method }) =>
-        method === 'GET' && path.endsWith(`/${plural}`) && query.get('watch') === null,
+        method === 'GET' &&
+        path.endsWith(`/${plural}`) &&
+        !path.includes('/namespaces/') &&
+        query.get('watch') === null,
     );
   }
 

@@ -31,7 +31,7 @@ describe('a watch', () => {
     await rig.open();
     await rig.shows(both);
     await until(() => server.watching === 2);
-    expect(server.lists('services').length + server.lists('endpointslices').length).toBe(4 + 1);
+    expect(server.lists('services').length + server.lists('endpointslices').length).toBe(4);
     shop.scale('10.0.0.3');
     await rig.shows(`${cart} 10.0.0.3:8080`);
   });
