@@ -1,7 +1,15 @@
 // The image and the DaemonSet's pod, run for real: exactly the manifest's capabilities, the
 // runtime's seccomp profile, a read-only root, and connects of the host's that they serve.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +21,7 @@ import { BpfLink, fileSystemType } from '../../src/lib/dataplane/native.js';
 import { linkPin, openPlane } from '../../src/lib/dataplane/pins.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
 import { NamedServer, otherBuild, unavailable } from '../kernel/rig.js';
+import { untroubled } from './desk.js';
 import { Image, readPod, run, whyNoContainers, type Running, type RunOptions } from './pod.js';
 
 const skipped = unavailable ?? whyNoContainers();
@@ -135,12 +144,14 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     NITY_PIN_PATH: pinPath,
     // The manifest's port belongs to the agent of this node, if there is one.
     NITY_HEALTH_ADDR: '127.0.0.1:0',
+    NITY_CONFIG: '/etc/nity/knobs.yaml',
     NITY_CGROUP: join('/host/cgroup', basename(root) === 'unified' ? 'unified' : '', own),
   };
   const servers = ['red', 'blue'].map((name) => new NamedServer(name, false));
   const running: Running[] = [];
   const clients: Client[] = [];
   let directory = '';
+  let knobs = '';
   let image: Image;
 
   beforeAll(async () => {
@@ -157,6 +168,8 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
 
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'nity-pod-'));
+    knobs = join(directory, 'knobs.yaml');
+    writeFileSync(knobs, untroubled.map((knob) => knob.replace('=', ': ')).join('\n'));
     writeFileSync(
       join(directory, 'services.yaml'),
       JSON.stringify({
@@ -179,11 +192,15 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** The manifest's agent on a services file, a cgroup and pins of the test's own. */
-  function start(options: RunOptions = {}): Running {
+  /** The manifest's agent on files, a cgroup and pins of the test's own. */
+  function start({ files, ...options }: RunOptions = {}): Running {
     const started = run(image, agent, {
       volumes: { run: directory, log: directory },
-      files: { '/etc/nity/services.yaml': join(directory, 'services.yaml') },
+      files: {
+        '/etc/nity/services.yaml': join(directory, 'services.yaml'),
+        '/etc/nity/knobs.yaml': knobs,
+        ...files,
+      },
       env: environment,
       ...options,
     });
@@ -296,12 +313,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
 
     expect(await before.stop()).toBe(0);
     const stoppedAt = (await client.ask()).connects;
-    const after = await serving({
-      files: {
-        '/etc/nity/services.yaml': join(directory, 'services.yaml'),
-        '/opt/nity/bpf/build/nity.bpf.o': next,
-      },
-    });
+    const after = await serving({ files: { '/opt/nity/bpf/build/nity.bpf.o': next } });
     const servingAt = (await client.ask()).connects;
     await client.atLeast(servingAt + 200);
 
@@ -315,18 +327,8 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   });
 
   it('carries every connect through the death of the agent, HOLD, FALLBACK and the return', async () => {
-    const knobs = join(directory, 'knobs.yaml');
-    writeFileSync(knobs, 'tau1Ms: 300\ntau2Ms: 800\n');
-    const quick = {
-      files: {
-        '/etc/nity/services.yaml': join(directory, 'services.yaml'),
-        '/etc/nity/knobs.yaml': knobs,
-      },
-    };
-    const before = await serving({
-      ...quick,
-      env: { ...environment, NITY_CONFIG: '/etc/nity/knobs.yaml' },
-    });
+    appendFileSync(knobs, '\ntau1Ms: 300\ntau2Ms: 800\n');
+    const before = await serving();
     const client = dial();
     await client.atLeast(200);
 
@@ -341,7 +343,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
       await sleep(20);
     }
     plane.close();
-    await serving({ ...quick, env: { ...environment, NITY_CONFIG: '/etc/nity/knobs.yaml' } });
+    await serving();
     const back = (await client.ask()).connects;
     await client.atLeast(back + 200);
 

@@ -51,7 +51,12 @@ const podSchema = z.object({
   securityContext: z.object({ seccompProfile: z.object({ type: z.literal('RuntimeDefault') }) }),
   initContainers: z.tuple([containerSchema]),
   containers: z.tuple([containerSchema]),
-  volumes: z.array(z.object({ name: z.string(), hostPath: z.object({ path: z.string() }) })),
+  volumes: z.array(
+    z.object({
+      name: z.string(),
+      hostPath: z.object({ path: z.string(), type: z.enum(['Directory', 'DirectoryOrCreate']) }),
+    }),
+  ),
 });
 
 const imageSchema = z.object({
@@ -122,7 +127,10 @@ export class Image {
 }
 
 export interface RunOptions {
-  /** What stands for a hostPath, by the volume's name; the others are the host's own. */
+  /**
+   * What stands for a hostPath, by the volume's name. Of the others those that the kubelet would
+   * create are new and the test's; the rest are the host's own.
+   */
   readonly volumes?: Readonly<Record<string, string>>;
   /** Set beside the manifest's, and over it. */
   readonly env?: Readonly<Record<string, string>>;
@@ -236,7 +244,7 @@ function ociConfig(image: Image, container: Container, options: RunOptions, id: 
     mounts: [
       ...systemMounts(privileged),
       ...(options.below === undefined ? [] : [ownCgroups]),
-      ...volumeMounts(container, options),
+      ...volumeMounts(image, container, options),
     ],
     linux: {
       // hostNetwork: no network namespace of its own, and so the host's UTS as well.
@@ -282,14 +290,23 @@ const ownCgroups = {
 
 const propagation = { None: 'rprivate', HostToContainer: 'rslave', Bidirectional: 'rshared' };
 
-function volumeMounts({ volumeMounts }: Container, { volumes = {}, files = {} }: RunOptions) {
-  const pod = readPod();
-  const host = new Map(pod.volumes.map(({ name, hostPath }) => [name, hostPath.path]));
+function volumeMounts(
+  image: Image,
+  { volumeMounts }: Container,
+  { volumes = {}, files = {} }: RunOptions,
+): object[] {
+  const onHost = new Map(
+    readPod().volumes.map(({ name, hostPath: { path, type } }) => {
+      const created = join(image.directory, 'host', path);
+      if (type === 'DirectoryOrCreate') mkdirSync(created, { recursive: true });
+      return [name, type === 'DirectoryOrCreate' ? created : path];
+    }),
+  );
   return [
     ...volumeMounts.map(({ name, mountPath, readOnly, mountPropagation }) => ({
       destination: mountPath,
       type: 'bind',
-      source: volumes[name] ?? host.get(name),
+      source: volumes[name] ?? onHost.get(name),
       options: ['rbind', readOnly ? 'ro' : 'rw', propagation[mountPropagation]],
     })),
     ...Object.entries(files).map(([destination, source]) => ({
