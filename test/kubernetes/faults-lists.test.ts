@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { InputError } from '../../src/lib/errors.js';
-import { openCluster } from '../../src/lib/kubernetes/client.js';
+import { ApiClient } from '../../src/lib/kubernetes/client.js';
+import { findWayInHere } from '../../src/lib/kubernetes/way-in.js';
 import { readSlice, type SliceObject } from '../../src/lib/kubernetes/objects.js';
 import { Watch } from '../../src/lib/kubernetes/watch.js';
 import { goodToken } from './api-server.js';
@@ -93,13 +94,13 @@ describe('a large cluster', () => {
   it('is handed over in parts, of which only the last may take something away', async () => {
     const { rig } = shop;
     const shelves = shop.stock(10);
-    const cluster = await rig.open({ routesAtOnce: 4 }, { ticks: false });
+    const cluster = await rig.open({ backendsAtOnce: 5 }, { ticks: false });
     await until(() => cluster.synced);
     for (let tick = 0; tick < 3; tick++) {
       expect(cluster.status().synced).toBe(false);
       rig.tick(cluster);
     }
-    expect(rig.served.map(({ length }) => length)).toEqual([4, 8, 11]);
+    expect(rig.served.map(({ length }) => length)).toEqual([4, 9, 11]);
     expect(rig.whole).toEqual([false, false, true]);
     expect(cluster.status()).toMatchObject({ synced: true, oldestUnappliedMs: null });
     await rig.shows(both, ...shelves);
@@ -138,7 +139,8 @@ describe('a handler that throws', () => {
     const { server, rig } = shop;
     const poison = slice('shop/poison', 'cart', ['10.0.0.66']);
     if (where === 'list') server.apply('endpointslices', poison);
-    const client = await openCluster({ kubeconfig: rig.kubeconfig }, quickly);
+    const wayIn = await findWayInHere({ kubeconfig: rig.kubeconfig });
+    const client = new ApiClient(wayIn, quickly);
     const known = new Map<string, SliceObject>();
     const warned: string[] = [];
     const watch = new Watch<SliceObject>({

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterRoutes, type ClusterOptions } from '../../src/lib/kubernetes/cluster.js';
 import { selectionOf } from '../../src/lib/kubernetes/selection.js';
 import type { Timing } from '../../src/lib/kubernetes/timing.js';
+import { findWayInHere } from '../../src/lib/kubernetes/way-in.js';
 import type { RouteSet } from '../../src/lib/routes/route-set.js';
 
 export const quickly: Timing = {
@@ -47,6 +48,7 @@ export class Rig {
     const say = (message: string) => this.log.push(message);
     const cluster = await ClusterRoutes.open({
       access: { kubeconfig: this.kubeconfig },
+      findWayIn: findWayInHere,
       selection: selectionOf(undefined, undefined),
       nodeName: 'node-a',
       log: { info: say, warn: say },

@@ -8,13 +8,13 @@ export function nodeNumber(node: string): number {
   return hash;
 }
 
-/** Two early ticks are at least this far apart: a storm of stalls must not be one of ticks. */
-const earlyEveryMs = 50;
+/** So long after a tick an early one may come: a storm of stalls must not be one of ticks. */
+const earlyAfterMs = 50;
 
 export class TickClock {
   private wakeNow: (() => void) | undefined;
   private woken = false;
-  private lastEarlyMs = -Infinity;
+  private lastTickMs = -Infinity;
 
   constructor(
     private tickMs: number,
@@ -26,7 +26,7 @@ export class TickClock {
     this.tickMs = tickMs;
   }
 
-  /** Asks for a tick before its time. */
+  /** Asks for a tick before its time, as soon as may be. */
   wake(): void {
     this.woken = true;
     this.wakeNow?.();
@@ -38,14 +38,18 @@ export class TickClock {
    * which are skipped, never made up for.
    */
   async run(signal: AbortSignal, tick: (lagMs: number) => void): Promise<void> {
-    tick(0);
+    const tickNow = (lagMs: number) => {
+      tick(lagMs);
+      this.lastTickMs = performance.now();
+    };
+    tickNow(0);
     while (!signal.aborted) {
       const now = performance.now();
       const phase = this.phase % this.tickMs;
       const next = Math.ceil((now + 1 - phase) / this.tickMs) * this.tickMs + phase;
       const early = await this.pause(next - now, signal);
       if (isAborted(signal)) return;
-      tick(early ? 0 : Math.max(0, performance.now() - next));
+      tickNow(early ? 0 : Math.max(0, performance.now() - next));
     }
   }
 
@@ -62,15 +66,14 @@ export class TickClock {
       const onAbort = () => {
         done(false);
       };
-      const timer = setTimeout(() => {
-        done(false);
-      }, ms);
+      const endsMs = performance.now() + ms;
+      let timer = setTimeout(done, ms, false);
       signal.addEventListener('abort', onAbort);
       this.wakeNow = () => {
-        const now = performance.now();
-        if (now - this.lastEarlyMs < earlyEveryMs) return;
-        this.lastEarlyMs = now;
-        done(true);
+        const wakesMs = this.lastTickMs + earlyAfterMs;
+        if (wakesMs >= endsMs) return;
+        clearTimeout(timer);
+        timer = setTimeout(done, wakesMs - performance.now(), true);
       };
       if (this.woken) this.wakeNow();
     });

@@ -57,7 +57,10 @@ export interface Rejected {
 /** What the agent reads again while it runs. */
 export type AgentInput = 'services' | 'knobs';
 
+/** Of a route, and of all routes together. */
 const keptReasons = 16;
+const keptReasonsOfAll = 8_000;
+/** Of the node, whatever route they are of. */
 const keptChanges = 200;
 const mostBytes = 64 << 20;
 const patienceMs = 2_000;
@@ -74,9 +77,33 @@ interface Change {
   readonly sequence: number;
 }
 
-/** The last changes of each route, and the last tick. */
+/** The last changes of each route; of many routes, of those that changed last. */
+class RouteChanges {
+  /** Latest first; the route that changed last comes last. */
+  private readonly byRoute = new Map<string, readonly Change[]>();
+  private held = 0;
+
+  of(route: string): readonly Change[] {
+    return this.byRoute.get(route) ?? [];
+  }
+
+  add(route: string, change: Change): void {
+    const before = this.of(route);
+    const kept = [change, ...before.slice(0, keptReasons - 1)];
+    this.byRoute.delete(route);
+    this.byRoute.set(route, kept);
+    this.held += kept.length - before.length;
+    for (const [oldest, changes] of this.byRoute) {
+      if (this.held <= keptReasonsOfAll) break;
+      this.byRoute.delete(oldest);
+      this.held -= changes.length;
+    }
+  }
+}
+
+/** The last changes, and the last tick. */
 export class Reporter {
-  private readonly reasons = new Map<string, Change[]>();
+  private readonly reasons = new RouteChanges();
   private changes: Change[] = [];
   private tick: Tick | undefined;
   private tickMs = 0;
@@ -94,8 +121,6 @@ export class Reporter {
     this.tick = tick;
     this.tickMs = nowMs;
     this.knobs = knobs;
-    const served = new Set(tick.field.routes.map(({ name }) => name));
-    for (const name of this.reasons.keys()) if (!served.has(name)) this.reasons.delete(name);
     if (tick.reasons.length > 0) {
       const fresh = tick.reasons
         .slice(-keptChanges)
@@ -105,9 +130,7 @@ export class Reporter {
     }
     for (const reason of tick.reasons) {
       if (reason.change.of === 'hold') continue;
-      const known = this.reasons.get(reason.change.route) ?? [];
-      known.unshift({ reason, atMs: nowMs, sequence: tick.sequence });
-      this.reasons.set(reason.change.route, known.slice(0, keptReasons));
+      this.reasons.add(reason.change.route, { reason, atMs: nowMs, sequence: tick.sequence });
     }
   }
 
@@ -120,7 +143,7 @@ export class Reporter {
       .filter(({ name }) => route === undefined || name === route)
       .map((field) => ({
         ...field,
-        reasons: dated(this.reasons.get(field.name) ?? [], nowMs),
+        reasons: dated(this.reasons.of(field.name), nowMs),
       }));
     return {
       schemaVersion: 1,

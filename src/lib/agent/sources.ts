@@ -5,7 +5,7 @@ import { tableSize } from '../dataplane/book.js';
 import type { Plane } from '../dataplane/plane.js';
 import { InputError } from '../errors.js';
 import type { Capacity } from '../kubernetes/assemble.js';
-import type { ClusterAccess } from '../kubernetes/client.js';
+import type { ClusterAccess } from '../kubernetes/kubeconfig.js';
 import type { Selection } from '../kubernetes/selection.js';
 import type { ClusterStatus } from '../kubernetes/status.js';
 import type { RouteSet } from '../routes/route-set.js';
@@ -25,8 +25,8 @@ export type RouteSource =
     };
 
 export interface Followed {
-  /** Called before each tick, and after it. */
-  before(): void;
+  /** Called before each tick, and after it. True if it has more for the next, which may come soon. */
+  before(): boolean;
   after(tick: Tick): void;
   /** The source has said all its routes at least once, and they were handed over. */
   routesKnown(): boolean;
@@ -81,7 +81,7 @@ function followFile(path: string, { agent, senses, log, told }: Follower): Follo
   }
   log.info(`${watch.routes.length} routes are served from ${path}`);
   return {
-    before: () => undefined,
+    before: () => false,
     after: () => undefined,
     // The file is read before the first tick.
     routesKnown: () => true,
@@ -102,7 +102,7 @@ function capacityOf(plane: Plane, { slotsPerRoute }: Knobs): Capacity {
   };
 }
 
-/** The client library takes 0.4 s to load: only who has a cluster waits for it. */
+/** Loaded only by who has a cluster. */
 async function followCluster(
   { access, selection, nodeName }: Extract<RouteSource, { kind: 'cluster' }>,
   { agent, plane, knobs, pinPath, log }: Follower,
@@ -120,11 +120,10 @@ async function followCluster(
   log.info(`routes come from the cluster, for the node ${nodeName}`);
   cluster.start();
   return {
-    before: () => {
+    before: () =>
       cluster.apply((routes, isWhole) => {
         agent.serve(routes, isWhole);
-      });
-    },
+      }),
     after: ({ outcome, field }) => {
       if (outcome.kind === 'projected' || outcome.kind === 'unchanged') cluster.programmed();
       cluster.see(field.routes);

@@ -104,27 +104,18 @@ function slotReasons(
   return backends.flatMap((moved): Reason[] => {
     const { from, to, signals, before } = moved;
     if (from === to) return [];
-    const change = { of: 'slots', route, backend: signals.id, from, to } as const;
-    if (systemic) {
-      const cause: Cause = { kind: 'systemic', isolated, backends: circumstances.backends };
-      return [{ change: { ...change, because: route }, cause }];
-    }
-    if (before === undefined || from === 0 || churned > 0) {
-      const cause: Cause = { kind: 'churn', backends: Math.max(1, churned) };
-      return [{ change: { ...change, because: route }, cause }];
-    }
-    if (guardedSkew !== null) {
-      const cause: Cause = { kind: 'guard', skew: guardedSkew, limit: knobs.skewTolerance };
-      return [{ change: { ...change, because: route }, cause }];
-    }
+    const told = (because: string, cause: Cause): Reason[] => [
+      { change: { of: 'slots', route, backend: signals.id, from, to, because }, cause },
+    ];
+    if (systemic)
+      return told(route, { kind: 'systemic', isolated, backends: circumstances.backends });
+    if (before === undefined || from === 0 || churned > 0)
+      return told(route, { kind: 'churn', backends: Math.max(1, churned) });
+    if (guardedSkew !== null)
+      return told(route, { kind: 'guard', skew: guardedSkew, limit: knobs.skewTolerance });
     const own = to < from && isTroubled(moved, knobs);
     const of = own || first === undefined ? moved : first;
-    return [
-      {
-        change: { ...change, because: of.signals.id },
-        cause: trouble(of, reference, knobs),
-      },
-    ];
+    return told(of.signals.id, trouble(of, reference, knobs));
   });
 }
 

@@ -1,7 +1,7 @@
 // Rest: a route whose memory is spent and to which nothing happens need not be
 // computed again, for the law would come to the same. Most routes of a node rest.
 import type { Knobs } from '../config/knobs.js';
-import type { BackendSignals, RouteMemory, RouteSignals } from './types.js';
+import type { BackendSignals, RouteField, RouteMemory, RouteSignals } from './types.js';
 import type { Demand } from './valve.js';
 
 /** A tick in which nothing happened to a backend, and nobody said anything of it. */
@@ -48,4 +48,25 @@ export function isSpent(memory: RouteMemory, knobs: Knobs): boolean {
     if (circuit.kind !== 'admitted' || circuit.nextCooldownMs > knobs.isolationMs) return false;
   }
   return true;
+}
+
+function isAlike(a: unknown, b: unknown): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null)
+    return Object.is(a, b);
+  return Object.entries(a).every(([name, value]) => isAlike(value, b[name as keyof typeof b]));
+}
+
+/**
+ * The same field, in which backends that are alike share their memory and their pressure: of
+ * a hundred thousand on a node most have done nothing, and are remembered while they rest.
+ */
+export function shared(field: RouteField): RouteField {
+  const [first, ...others] = field.backends;
+  if (first === undefined) return field;
+  const backends = others.map((backend) => {
+    const memory = isAlike(backend.memory, first.memory) ? first.memory : backend.memory;
+    const pressure = isAlike(backend.pressure, first.pressure) ? first.pressure : backend.pressure;
+    return { ...backend, memory, pressure };
+  });
+  return { ...field, backends: [first, ...backends] };
 }

@@ -28,19 +28,25 @@ function dealSmoothly(
   counts: ReadonlyMap<number, number>,
   phase: number,
 ): Uint32Array {
-  const credits = new Map([...counts.keys()].map((owner) => [owner, 0]));
-  const dealt = Uint32Array.from({ length: size }, () => {
-    let best = nobody;
+  // Arrays: of a new route with many backends this is most of what a tick does.
+  const owners = Uint32Array.from(counts.keys());
+  const shares = Float64Array.from(counts.values());
+  const credits = new Float64Array(owners.length);
+  const ring = new Uint32Array(size).fill(nobody);
+  for (let turn = 0; turn < size; turn++) {
+    let best = -1;
     let most = -Infinity;
-    for (const [owner, count] of counts) {
-      const credit = (credits.get(owner) ?? 0) + count;
-      credits.set(owner, credit);
-      if (count > 0 && credit > most) [best, most] = [owner, credit];
+    for (let i = 0; i < owners.length; i++) {
+      const share = shares[i] ?? 0;
+      const credit = (credits[i] ?? 0) + share;
+      credits[i] = credit;
+      if (share > 0 && credit > most) [best, most] = [i, credit];
     }
-    credits.set(best, most - size);
-    return best;
-  });
-  return dealt.map((_, slot) => dealt[(slot + phase) % size] ?? nobody);
+    if (best < 0) break;
+    credits[best] = most - size;
+    ring[(turn + size - (phase % size)) % size] = owners[best] ?? nobody;
+  }
+  return ring;
 }
 
 /**

@@ -9,7 +9,7 @@ import { observe, type Observation } from './observation.js';
 import { normalPressure } from './pressure.js';
 import type { Reason } from './reasons.js';
 import { noReference } from './reference.js';
-import { isIdle, isSpent } from './rest.js';
+import { isIdle, isSpent, shared } from './rest.js';
 import { regimeOf, strictness } from './regime.js';
 import type { AdmissionMode } from './states.js';
 import type {
@@ -209,6 +209,7 @@ export function stepRoute(
     overridden: route.override,
     rest: null,
   };
-  const rests = reasons.length === 0 && isSpent(memory, knobs);
-  return { memory: rests ? { ...memory, rest: field } : memory, field, reasons };
+  if (reasons.length > 0 || !isSpent(memory, knobs)) return { memory, field, reasons };
+  const rest = shared(field);
+  return { memory: { ...memory, backends: byId(rest.backends), rest }, field: rest, reasons };
 }

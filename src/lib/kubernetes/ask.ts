@@ -1,10 +1,10 @@
 // One question at a time to the API server, for whoever looks at a cluster once: the whole
 // answer, whatever its status. The agent's own lists and watches do not come this way.
-import { existsSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 
 import { InputError } from '../errors.js';
+import { isInPod, loadKubeconfig, type ClusterAccess } from './kubeconfig.js';
 
 export interface ApiAnswer {
   readonly status: number;
@@ -25,29 +25,16 @@ export interface Api {
   ask(question: ApiQuestion): Promise<ApiAnswer>;
 }
 
-export interface ApiAccess {
-  readonly kubeconfig?: string | undefined;
-  readonly context?: string | undefined;
-}
-
 const answerMs = 5_000;
 const mostBytes = 64 << 20;
-const tokenFile = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /** Null where no cluster is named: neither a file, nor KUBECONFIG, nor a pod's own account. */
-export async function openApi(access: ApiAccess): Promise<Api | null> {
-  const { env } = process;
-  const inPod = env['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(tokenFile);
-  const named = access.kubeconfig ?? env['KUBECONFIG'];
-  if (named === undefined && !inPod) return null;
-  // It takes 0.4 s, which whoever has no cluster need not wait for.
-  const { KubeConfig } = await import('@kubernetes/client-node');
-  const config = new KubeConfig();
+export async function openApi(access: ClusterAccess): Promise<Api | null> {
+  // The library takes 0.4 s, which whoever has no cluster need not wait for.
+  const isNamed = (access.kubeconfig ?? process.env['KUBECONFIG']) !== undefined;
+  if (!isNamed && !isInPod()) return null;
   try {
-    if (access.kubeconfig !== undefined) config.loadFromFile(access.kubeconfig);
-    else if (named === undefined) config.loadFromCluster();
-    else config.loadFromDefault({ onInvalidEntry: 'filter' });
-    if (access.context !== undefined) config.setCurrentContext(access.context);
+    const config = await loadKubeconfig(access);
     const cluster = config.getCurrentCluster();
     if (cluster === null) throw new Error('the context names no cluster');
     const url = new URL(cluster.server);

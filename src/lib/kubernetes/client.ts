@@ -1,15 +1,13 @@
 // The agent's talk with the API server: who it is, where it dials, and requests whose
 // every part has a deadline. It knows HTTP and JSON, and nothing of what is asked for.
 import { lookup } from 'node:dns/promises';
-import { existsSync } from 'node:fs';
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { isIP, isIPv4 } from 'node:net';
 import { checkServerIdentity } from 'node:tls';
-import type { KubeConfig } from '@kubernetes/client-node';
 
-import { InputError } from '../errors.js';
 import type { Timing } from './timing.js';
+import type { WayIn } from './way-in.js';
 
 /** What the API server answered, when it is not what was asked for. */
 export class ApiError extends Error {
@@ -40,60 +38,6 @@ interface Request {
 /** The largest object is 1.5 MiB in etcd; a page of 500 such is no list of slices. */
 const mostLineBytes = 16 << 20;
 const mostBodyBytes = 256 << 20;
-const tokenFile = '/var/run/secrets/kubernetes.io/serviceaccount/token';
-
-export interface ClusterAccess {
-  /** Without it: the cluster that this process runs in, or the user's own default. */
-  readonly kubeconfig?: string | undefined;
-  readonly context?: string | undefined;
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** Loads the client library, which takes 0.4 s, and the way into the cluster. */
-export async function openCluster(access: ClusterAccess, timing: Timing): Promise<ApiClient> {
-  const { KubeConfig: Config } = await import('@kubernetes/client-node');
-  const config = new Config();
-  try {
-    const { env } = process;
-    if (access.kubeconfig !== undefined) config.loadFromFile(access.kubeconfig);
-    else if (
-      env['KUBECONFIG'] === undefined &&
-      env['KUBERNETES_SERVICE_HOST'] !== undefined &&
-      existsSync(tokenFile)
-    ) {
-      config.loadFromCluster();
-    } else config.loadFromDefault({ onInvalidEntry: 'filter' });
-    if (access.context !== undefined) config.setCurrentContext(access.context);
-  } catch (error) {
-    throw new InputError(
-      `The way into the cluster cannot be read: ${message(error)}.`,
-      'Name a readable file with --kubeconfig, or serve a file with --services.',
-      error,
-    );
-  }
-  const cluster = config.getCurrentCluster();
-  if (cluster === null || cluster.name === 'cluster') {
-    const which = access.context ?? config.getCurrentContext();
-    throw new InputError(
-      which === '' || which === 'loaded-context'
-        ? 'No cluster is known: no kubeconfig was found, and this is not a pod with a service account.'
-        : `The kubeconfig has no cluster for the context ${which}.`,
-      'Name a file with --kubeconfig and a context with --context, or serve a file with --services.',
-    );
-  }
-  try {
-    return new ApiClient(config, new URL(cluster.server), timing);
-  } catch (error) {
-    throw new InputError(
-      `The cluster's server ${cluster.server} is no URL.`,
-      'Correct the kubeconfig.',
-      error,
-    );
-  }
-}
 
 /** Calls `late` if nothing touched it for `ms`. */
 class Patience {
@@ -117,6 +61,7 @@ class Patience {
 }
 
 export class ApiClient {
+  private readonly server: URL;
   private readonly agent: Agent | HttpAgent;
   /** The configured way first; then those that the cluster named. */
   private endpoints: readonly ApiEndpoint[];
@@ -124,10 +69,11 @@ export class ApiClient {
   requests = 0;
 
   constructor(
-    private readonly config: KubeConfig,
-    private readonly server: URL,
+    private readonly wayIn: WayIn,
     private readonly timing: Timing,
   ) {
+    this.server = wayIn.server;
+    const { server } = this;
     const secure = server.protocol === 'https:';
     this.agent = secure ? new Agent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
     const port = server.port === '' ? (secure ? 443 : 80) : Number(server.port);
@@ -258,11 +204,10 @@ export class ApiClient {
   }
 
   private async options(): Promise<RequestOptions> {
-    const options: RequestOptions = { headers: { accept: 'application/json' } };
-    await this.config.applyToHTTPSOptions(options);
-    if (this.config.getCurrentCluster()?.proxyUrl === undefined) options.agent = this.agent;
+    const options = await this.wayIn.options();
+    options.agent ??= this.agent;
     // Wherever it is dialled, it must prove to be the server that was configured.
-    const identity = this.config.getCurrentCluster()?.tlsServerName ?? this.host;
+    const identity = this.wayIn.tlsServerName ?? this.host;
     options.checkServerIdentity = (_dialled, certificate) =>
       checkServerIdentity(identity, certificate);
     options.servername = isIP(identity) === 0 ? identity : '';
@@ -273,7 +218,8 @@ export class ApiClient {
     const options = await this.options();
     const { address, port } = this.endpoints[this.current] ?? this.endpoints[0] ?? nowhere;
     const body = asked.body === undefined ? undefined : JSON.stringify(asked.body);
-    const headers = Object.assign({ host: this.server.host }, options.headers);
+    const { host } = this.server;
+    const headers = Object.assign({ host, accept: 'application/json' }, options.headers);
     if (body !== undefined) Object.assign(headers, { 'content-type': 'application/json' });
     const prefix = this.server.pathname.replace(/\/$/, '');
     this.requests++;

@@ -6,9 +6,10 @@ import type { RouteField } from '../field/types.js';
 import type { Route, RouteKnobs, RouteSet } from '../routes/route-set.js';
 import { readAnnotations, type WrongAnnotation } from './annotations.js';
 import { Assembler, type Capacity, type Claimant } from './assemble.js';
-import { openCluster, type ApiClient, type ClusterAccess } from './client.js';
+import { ApiClient } from './client.js';
 import { EventWriter } from './events.js';
 import { ScaleHints } from './hints.js';
+import type { ClusterAccess } from './kubeconfig.js';
 import { Latencies } from './latencies.js';
 import type { NodeObject, ServiceObject } from './objects.js';
 import { resourcesOf, type Selection } from './selection.js';
@@ -24,9 +25,11 @@ import {
   ownAddresses,
   recallApiEndpoints,
 } from './whereabouts.js';
+import { findWayIn, type FindWayIn } from './way-in.js';
 
 export interface ClusterOptions {
   readonly access: ClusterAccess;
+  readonly findWayIn?: FindWayIn;
   readonly selection: Selection;
   readonly nodeName: string;
   readonly log: AgentLog;
@@ -37,8 +40,8 @@ export interface ClusterOptions {
   readonly random?: () => number;
   /** This machine's addresses, for NodePorts. */
   readonly own?: ReadonlySet<string>;
-  /** So many new or changed routes are handed over before a tick. */
-  readonly routesAtOnce?: number;
+  /** New or changed routes of so many backends are handed over before a tick, and one at least. */
+  readonly backendsAtOnce?: number;
   /** An Event waits up to so long, since other nodes may write the same. */
   readonly eventSpreadMs?: number;
 }
@@ -46,8 +49,8 @@ export interface ClusterOptions {
 /** Nodes that see the same are to write within two minutes, not within a second. */
 const eventSpreadMs = 120_000;
 
-/** What the law and the projection do for so many new routes in about one tick. */
-const routesAtOnceByDefault = 500;
+/** What reconciling, the law and the projection do for so many new backends takes some 30 ms. */
+const backendsAtOnceByDefault = 4_000;
 
 /** With what its annotations said when they were last right. */
 interface Annotated extends Claimant {
@@ -83,7 +86,8 @@ export class ClusterRoutes {
 
   static async open(options: ClusterOptions): Promise<ClusterRoutes> {
     const timing = options.timing ?? defaultTiming;
-    return new ClusterRoutes(options, timing, await openCluster(options.access, timing));
+    const wayIn = await (options.findWayIn ?? findWayIn)(options.access);
+    return new ClusterRoutes(options, timing, new ApiClient(wayIn, timing));
   }
 
   private constructor(
@@ -125,18 +129,17 @@ export class ClusterRoutes {
   /**
    * Hands the routes to `serve` if they changed: some at a time if many did, so that no tick
    * takes long, and of those that do not fit for now, since indices that were given back
-   * still rest, as many as do. `isWhole`: what is not among them is served no more.
+   * still rest, as many as do. `isWhole`: what is not among them is served no more. True if
+   * more can follow at once.
    */
-  apply(serve: (routes: RouteSet, isWhole: boolean) => void): void {
+  apply(serve: (routes: RouteSet, isWhole: boolean) => void): boolean {
     const { node } = this;
-    if (!this.synced || node === undefined) return;
+    if (!this.synced || node === undefined) return false;
     if (this.store.changed || this.inForce === undefined) this.remake(node);
-    if (this.complete) return;
+    if (this.complete) return false;
     const before = new Map(this.inForce?.map((route) => [route.name, route]));
     const changed = this.wanted.filter((route) => before.get(route.name) !== route);
-    const { routesAtOnce = routesAtOnceByDefault } = this.options;
-    const most = Math.min(changed.length, routesAtOnce);
-    for (let some = most; some >= 0; some = some === 0 ? -1 : some >> 1) {
+    for (let some = this.atOnce(changed); some >= 0; some = some === 0 ? -1 : some >> 1) {
       const isWhole = some === changed.length;
       const fresh = new Set(changed.slice(0, some));
       const routes = isWhole
@@ -148,8 +151,17 @@ export class ClusterRoutes {
           });
       if (!this.tryServing(routes, isWhole, serve)) continue;
       if (isWhole) this.finish();
-      return;
+      return !isWhole && some > 0;
     }
+    return false;
+  }
+
+  /** How many of these make one part. */
+  private atOnce(changed: readonly Route[]): number {
+    const { backendsAtOnce = backendsAtOnceByDefault } = this.options;
+    let left = backendsAtOnce;
+    const rest = changed.findIndex(({ backends }, i) => (left -= backends.length) < 0 && i > 0);
+    return rest < 0 ? changed.length : rest;
   }
 
   /** What was handed over is in the kernel now. */

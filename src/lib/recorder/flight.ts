@@ -42,7 +42,7 @@ const dumpEveryMsByDefault = 60_000;
 /** Ticks that wait to be written; an event loop that does not come to it has other troubles. */
 const pendingMost = 64;
 /** Past this one snapshot fills the ring, and packing the law's memory takes longer than a tick may. */
-const backendsMostByDefault = 20_000;
+const backendsMostByDefault = 10_000;
 
 export class FlightRecorder {
   private readonly pending: RecordableTick[] = [];

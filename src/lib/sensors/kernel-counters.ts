@@ -54,6 +54,7 @@ class LastLook {
   readonly connectNs: Float64Array;
   readonly retransmits: Float64Array;
   readonly answered: Float64Array;
+  /** Undefined for one that was never answered for: its buckets were all empty. */
   readonly firstByte: (Uint32Array | undefined)[] = [];
   /** What is said of it while it does nothing. */
   readonly idle: (BackendSignals | undefined)[] = [];
@@ -87,18 +88,58 @@ function since(column: Float64Array, index: number, now: number, known: boolean)
   return known ? now - before : 0;
 }
 
+/**
+ * The same, made apart from those of busy backends: V8 gives objects that are written alike one
+ * layout, in which what is a fraction in one is a number on the heap in all. An idle node keeps
+ * a hundred thousand of these.
+ */
+function idleSignals(signals: BackendSignals): BackendSignals {
+  const { slots, id, openMean, firstByte, waiting, stalls, app } = signals;
+  return {
+    slots,
+    id,
+    picks: 0,
+    connects: 0,
+    failures: 0,
+    unserved: 0,
+    consecutiveFailures: 0,
+    openMean: openMean === null ? null : 0,
+    connectUs: null,
+    retransmits: 0,
+    firstByte,
+    waiting,
+    stalls,
+    app,
+  };
+}
+
+function sameButBackends(a: RouteSignals, b: RouteSignals): boolean {
+  return (
+    a.name === b.name &&
+    a.slots === b.slots &&
+    a.refused === b.refused &&
+    a.override === b.override &&
+    a.latencyReferenceUs === b.latencyReferenceUs
+  );
+}
+
 export class KernelCounters {
   private readonly last: LastLook;
   private readonly refusedBefore = new Map<number, number>();
-  private readonly counted = new Map<
-    number,
-    { readonly owners: Uint32Array; readonly slots: ReadonlyMap<number, number> }
-  >();
+  /** Of each route, what `slots` was counted from: its ring, and its backends as asked for. */
+  private readonly counted = new Map<number, Pick<RouteEntry, 'owners' | 'asked'>>();
+  /** Slots that each backend owns on its route's ring, by its index. */
+  private readonly slots: Uint32Array;
+  /** What was last said of each route: while it does nothing, the same again. */
+  private readonly said = new Map<number, RouteSignals>();
+  /** The backends of the route at hand. */
+  private readonly looked: BackendSignals[] = [];
   private readonly read;
 
   constructor(private readonly plane: Plane) {
     const { backendCounters: counters, backendLive: live, rtControl } = plane;
     this.last = new LastLook(plane.backends.length);
+    this.slots = new Uint32Array(plane.backends.length);
     this.read = {
       picks: counters.reader('picks'),
       established: counters.reader('established'),
@@ -145,14 +186,15 @@ export class KernelCounters {
   /** The answers since the last look, by bucket. */
   private answers(index: number, grown: number, known: boolean): readonly LatencySample[] {
     const { last, read } = this;
-    const before = last.firstByte[index];
-    if (before !== undefined && known && grown === 0) return noAnswers;
-    if (before === undefined || !known) {
-      last.firstByte[index] = Uint32Array.from({ length: buckets }, (_, bucket) =>
-        read.firstByte(index, bucket),
-      );
+    if (known && grown === 0) return noAnswers;
+    if (!known) {
+      const isEmpty = last.answered[index] === 0;
+      last.firstByte[index] = isEmpty
+        ? undefined
+        : Uint32Array.from({ length: buckets }, (_, bucket) => read.firstByte(index, bucket));
       return noAnswers;
     }
+    const before = (last.firstByte[index] ??= new Uint32Array(buckets));
     const samples: LatencySample[] = [];
     for (let bucket = 0; bucket < buckets; bucket++) {
       const total = read.firstByte(index, bucket);
@@ -217,6 +259,7 @@ export class KernelCounters {
     );
     const connectNs = since(last.connectNs, index, read.connectNs(index), known);
     const answered = since(last.answered, index, read.answered(index), known);
+    const answers = this.answers(index, answered, known);
     const signals: BackendSignals = {
       id,
       slots,
@@ -228,13 +271,16 @@ export class KernelCounters {
       openMean: this.openMean(index, atNs, known),
       connectUs: established > 0 ? connectNs / established / 1000 : null,
       retransmits: since(last.retransmits, index, read.retransmits(index), known),
-      firstByte: measured ? this.answers(index, answered, known) : null,
+      firstByte: measured ? answers : null,
       waiting: measured ? this.waiting(index) : null,
       stalls: beside.stalls(backend),
       app: beside.app(route, id),
     };
-    last.idle[index] = didNothing(signals) ? signals : undefined;
-    return signals;
+    if (!didNothing(signals)) {
+      last.idle[index] = undefined;
+      return signals;
+    }
+    return (last.idle[index] = idleSignals(signals));
   }
 
   /** Open connections of the backend of these routes that has the most. */
@@ -253,39 +299,44 @@ export class KernelCounters {
     return Math.max(0, now - before);
   }
 
-  /** Slots by owner; the same ring need not be counted again. */
-  private slotsOf(route: number, owners: Uint32Array): ReadonlyMap<number, number> {
+  /** Counts the slots of each backend of a route; the same ring need not be counted again. */
+  private count({ index: route, asked, backends }: RouteEntry, owners: Uint32Array): void {
     const known = this.counted.get(route);
-    if (known?.owners === owners) return known.slots;
-    const slots = new Map<number, number>();
-    for (const owner of owners) slots.set(owner, (slots.get(owner) ?? 0) + 1);
-    this.counted.set(route, { owners, slots });
-    return slots;
+    if (known?.owners === owners && known.asked === asked) return;
+    this.counted.set(route, { owners, asked });
+    const { slots } = this;
+    for (const { index } of backends.values()) slots[index] = 0;
+    for (const owner of owners) slots[owner] = (slots[owner] ?? 0) + 1;
   }
 
   /** One route's signals, for the slots that its current owners hold. */
   route(entry: RouteEntry, owners: Uint32Array, beside: Beside): RouteSignals {
-    const { plane } = this;
-    const slots = this.slotsOf(entry.index, owners);
+    const { plane, looked, said: all } = this;
+    this.count(entry, owners);
     const measured = this.read.latency(0) === Latency.firstByte;
     const nowNs = plane.nowNs();
     const override =
       this.read.override(entry.index) === 0 ? undefined : readOverride(plane, entry.index, nowNs);
     const referenceMs = entry.asked?.latencyReferenceMs;
     const atNs = Number(nowNs);
-    const backends: BackendSignals[] = [];
+    let count = 0;
     entry.backends.forEach((backend, id) => {
-      const owned = slots.get(backend.index) ?? 0;
-      backends.push(this.signals(entry.name, id, backend, owned, measured, atNs, beside));
+      const owned = this.slots[backend.index] ?? 0;
+      looked[count++] = this.signals(entry.name, id, backend, owned, measured, atNs, beside);
     });
-    return {
+    const said = all.get(entry.index);
+    const same = said?.backends.length === count && said.backends.every((b, i) => b === looked[i]);
+    const signals: RouteSignals = {
       name: entry.name,
       slots: owners.length,
       refused: this.refusedSince(entry.index),
       override: override?.mode ?? null,
       latencyReferenceUs: referenceMs === undefined ? null : referenceMs * 1000,
-      backends,
+      backends: same ? said.backends : looked.slice(0, count),
     };
+    if (same && sameButBackends(said, signals)) return said;
+    all.set(entry.index, signals);
+    return signals;
   }
 
   /** What is served no more: another backend may have the index later. */

@@ -1,0 +1,202 @@
+// Where the API server is and what convinces it. Kubernetes' own client library finds both,
+// in a thread that ends with its answer: on every node of a cluster it would hold 70 MB.
+import { readFileSync, statSync } from 'node:fs';
+import type { RequestOptions } from 'node:https';
+import { Worker } from 'node:worker_threads';
+import type { KubeConfig } from '@kubernetes/client-node';
+
+import { InputError } from '../errors.js';
+import { loadKubeconfig, type ClusterAccess } from './kubeconfig.js';
+
+export interface WayIn {
+  readonly server: URL;
+  /** Whom the server's certificate must name; undefined: the host that was configured. */
+  readonly tlsServerName: string | undefined;
+  /** What each request needs; with an agent of its own where a proxy is between. */
+  options(): Promise<RequestOptions>;
+}
+
+export type FindWayIn = (access: ClusterAccess) => Promise<WayIn>;
+
+/** What a request needs, in words that pass between threads. */
+interface Credentials {
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  readonly rejectUnauthorized?: boolean | undefined;
+  readonly auth?: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+interface Found {
+  readonly kind: 'found';
+  readonly server: string;
+  readonly tlsServerName: string | undefined;
+  readonly credentials: Credentials;
+  /** They are found anew when one of these is written again. */
+  readonly files: readonly string[];
+  /** Read for each request, for it is replaced every hour. */
+  readonly tokenFile: string | undefined;
+}
+
+export type WayInAnswer =
+  | Found
+  /** A proxy, or a command that makes credentials: only the library itself can serve it. */
+  | { readonly kind: 'live' }
+  | { readonly kind: 'refused'; readonly what: string; readonly hint: string };
+
+/** With the library in this process. */
+export const findWayInHere: FindWayIn = async (access) => {
+  const { config, server } = await readServer(access);
+  const cluster = config.getCurrentCluster();
+  return {
+    server,
+    tlsServerName: cluster?.tlsServerName,
+    async options() {
+      const options: RequestOptions = {};
+      await config.applyToHTTPSOptions(options);
+      // The library makes one for each request, which keeps no connection.
+      if (cluster?.proxyUrl === undefined) delete options.agent;
+      return options;
+    },
+  };
+};
+
+/** With the library in a thread of its own, if what it finds is fixed. */
+export const findWayIn: FindWayIn = async (access) => {
+  const found = await askThread(access);
+  return found === undefined ? findWayInHere(access) : new FixedWayIn(access, found);
+};
+
+class FixedWayIn implements WayIn {
+  private writtenMs: readonly number[];
+
+  constructor(
+    private readonly access: ClusterAccess,
+    private found: Found,
+  ) {
+    this.writtenMs = writtenMs(found.files);
+  }
+
+  get server(): URL {
+    return new URL(this.found.server);
+  }
+
+  get tlsServerName(): string | undefined {
+    return this.found.tlsServerName;
+  }
+
+  async options(): Promise<RequestOptions> {
+    const now = writtenMs(this.found.files);
+    if (now.some((ms, i) => ms !== this.writtenMs[i])) {
+      this.found = (await askThread(this.access)) ?? this.found;
+      this.writtenMs = now;
+    }
+    const { credentials, tokenFile } = this.found;
+    const headers: Record<string, string> = { ...credentials.headers };
+    if (tokenFile !== undefined)
+      headers['Authorization'] = `Bearer ${readFileSync(tokenFile, 'utf8').trim()}`;
+    return { ...defined(credentials), headers };
+  }
+}
+
+function defined(credentials: Credentials): RequestOptions {
+  return Object.fromEntries(Object.entries(credentials).filter(([, value]) => value !== undefined));
+}
+
+/** 0 for one that is not there: until it is back, what was found holds. */
+function writtenMs(files: readonly string[]): number[] {
+  return files.map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+}
+
+/** Undefined when only the library itself can serve it. */
+function askThread(access: ClusterAccess): Promise<Found | undefined> {
+  return new Promise((resolve, reject) => {
+    const thread = new Worker(new URL('way-in-thread.js', import.meta.url), {
+      workerData: access,
+    });
+    thread.once('message', (answer: WayInAnswer) => {
+      if (answer.kind === 'refused') reject(new InputError(answer.what, answer.hint));
+      else resolve(answer.kind === 'found' ? answer : undefined);
+    });
+    thread.once('error', reject);
+  });
+}
+
+/** The thread's part. */
+export async function answerWayIn(access: ClusterAccess): Promise<WayInAnswer> {
+  try {
+    const { config, server } = await readServer(access);
+    // A file that is missing now may be there at the next request: the library looks each time.
+    return (await fixed(config, server).catch(() => undefined)) ?? { kind: 'live' };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return { kind: 'refused', what: error.message, hint: error.hint };
+  }
+}
+
+async function fixed(config: KubeConfig, server: URL): Promise<Found | undefined> {
+  const cluster = config.getCurrentCluster();
+  const user = config.getCurrentUser();
+  const provider = user?.authProvider as { config?: { tokenFile?: string } } | undefined;
+  const tokenFile = provider?.config?.tokenFile;
+  const isMade = user?.exec !== undefined || (provider !== undefined && tokenFile === undefined);
+  if (cluster === null || cluster.proxyUrl !== undefined || isMade) return undefined;
+  const options: RequestOptions = {};
+  await config.applyToHTTPSOptions(options);
+  const { ca, cert, key, rejectUnauthorized } = options;
+  // The library gives what it read of a file in bytes.
+  const text = (pem: unknown) =>
+    typeof pem === 'string' || Buffer.isBuffer(pem) ? pem.toString() : undefined;
+  const files = [cluster.caFile, user?.certFile, user?.keyFile];
+  return {
+    kind: 'found',
+    server: server.href,
+    tlsServerName: cluster.tlsServerName,
+    credentials: {
+      ...{ ca: text(ca), cert: text(cert), key: text(key), rejectUnauthorized },
+      auth: options.auth ?? undefined,
+      headers: options.headers as Record<string, string>,
+    },
+    files: files.filter((file) => file !== undefined),
+    tokenFile,
+  };
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function readServer(
+  access: ClusterAccess,
+): Promise<{ readonly config: KubeConfig; readonly server: URL }> {
+  let config: KubeConfig;
+  try {
+    config = await loadKubeconfig(access);
+  } catch (error) {
+    throw new InputError(
+      `The way into the cluster cannot be read: ${reasonOf(error)}.`,
+      'Name a readable file with --kubeconfig, or serve a file with --services.',
+      error,
+    );
+  }
+  const cluster = config.getCurrentCluster();
+  if (cluster === null || cluster.name === 'cluster') {
+    const which = access.context ?? config.getCurrentContext();
+    throw new InputError(
+      which === '' || which === 'loaded-context'
+        ? 'No cluster is known: no kubeconfig was found, and this is not a pod with a service account.'
+        : `The kubeconfig has no cluster for the context ${which}.`,
+      'Name a file with --kubeconfig and a context with --context, or serve a file with --services.',
+    );
+  }
+  try {
+    return { config, server: new URL(cluster.server) };
+  } catch (error) {
+    throw new InputError(
+      `The cluster's server ${cluster.server} is no URL.`,
+      'Correct the kubeconfig.',
+      error,
+    );
+  }
+}
