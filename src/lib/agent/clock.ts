@@ -70,10 +70,12 @@ export class TickClock {
       let timer = setTimeout(done, ms, false);
       signal.addEventListener('abort', onAbort);
       this.wakeNow = () => {
-        const wakesMs = this.lastTickMs + earlyAfterMs;
+        const now = performance.now();
+        const wakesMs = Math.max(now, this.lastTickMs + earlyAfterMs);
         if (wakesMs >= endsMs) return;
         clearTimeout(timer);
-        timer = setTimeout(done, wakesMs - performance.now(), true);
+        if (wakesMs === now) done(true);
+        else timer = setTimeout(done, wakesMs - now, true);
       };
       if (this.woken) this.wakeNow();
     });
