@@ -20,18 +20,30 @@ export function didNothing(signals: BackendSignals): boolean {
   );
 }
 
+/**
+ * Signals that were found to bring this rest nothing: of an idle route the sensors say the
+ * same object again, and need not be looked through in each tick.
+ */
+const quiet = new WeakMap<RouteSignals, RouteField>();
+
+function isQuiet(route: RouteSignals, rest: RouteField): boolean {
+  if (quiet.get(route) === rest) return true;
+  const found =
+    route.refused === 0 &&
+    rest.backends.length === route.backends.length &&
+    route.backends.every((signals, i) => {
+      const known = rest.backends[i];
+      return known?.id === signals.id && known.slots === signals.slots && didNothing(signals);
+    });
+  if (found) quiet.set(route, rest);
+  return found;
+}
+
 /** Whether the tick brings a resting route nothing new. */
 export function isIdle(route: RouteSignals, before: RouteMemory, node: Demand): boolean {
-  const rest = before.rest?.backends;
+  const { rest, overridden } = before;
   return (
-    node.mode === 'normal' &&
-    route.refused === 0 &&
-    route.override === before.overridden &&
-    rest?.length === route.backends.length &&
-    route.backends.every((signals, i) => {
-      const known = rest[i];
-      return known?.id === signals.id && known.slots === signals.slots && didNothing(signals);
-    })
+    rest !== null && node.mode === 'normal' && route.override === overridden && isQuiet(route, rest)
   );
 }
 
