@@ -120,6 +120,10 @@ function askThread(access: ClusterAccess): Promise<Found | undefined> {
       else resolve(answer.kind === 'found' ? answer : undefined);
     });
     thread.once('error', reject);
+    // After its answer, or without one: the first word counts.
+    thread.once('exit', () => {
+      reject(new Error('the way into the cluster was not found'));
+    });
   });
 }
 
