@@ -4,7 +4,7 @@
 //   npx tsx bench/dataplane.ts [--json] [--quick]
 import { cpus, release } from 'node:os';
 
-import { programNames } from '../src/lib/dataplane/loader.js';
+import { programNames } from '../src/lib/dataplane/programs.js';
 import { BpfLink, BpfProgram } from '../src/lib/dataplane/native.js';
 import { linkPin } from '../src/lib/dataplane/pins.js';
 import { measureRates } from './connects.js';

@@ -8,7 +8,7 @@ import type { KnobSources } from '../config/load.js';
 import type { Audit, AuditOptions } from '../audit/metrics.js';
 import { describeAddress, type Address } from '../audit/address.js';
 import type { HttpServer } from '../audit/http.js';
-import { socketsObjectPath } from '../dataplane/loader.js';
+import { socketsObjectPath } from '../dataplane/programs.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';

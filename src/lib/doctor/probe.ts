@@ -14,7 +14,6 @@ import {
   seeBuild,
   seeFileSystem,
   seeHooks,
-  seeLeftovers,
   seePins,
   seePlace,
   type SeenPins,
@@ -22,6 +21,7 @@ import {
 import { openPlane } from '../dataplane/pins.js';
 import type { Plane as Maps } from '../dataplane/plane.js';
 import { Snapshot } from '../dataplane/snapshot.js';
+import { seeLeftovers } from '../dataplane/staging.js';
 import { tableUse } from '../dataplane/table-use.js';
 import { NotLoadedError } from '../errors.js';
 import type { Reading } from '../field/signals.js';
