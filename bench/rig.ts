@@ -5,7 +5,6 @@ import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_pro
 import { once } from 'node:events';
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -21,6 +20,7 @@ import { mapPin, openPlane } from '../src/lib/dataplane/pins.js';
 import type { Plane } from '../src/lib/dataplane/plane.js';
 import { Projector } from '../src/lib/dataplane/projector.js';
 import { routeName, type Route } from '../src/lib/routes/route-set.js';
+import { end, removeCgroup, Undo } from './undo.js';
 
 const run = promisify(execFile);
 const build = fileURLToPath(new URL('../bpf/build/', import.meta.url));
@@ -130,7 +130,7 @@ export interface Dial {
 }
 
 export class Rig {
-  private readonly undo: (() => void | Promise<void>)[] = [];
+  private readonly undo = new Undo();
   private readonly pins = `/sys/fs/bpf/nity-bench-${process.pid}`;
   private readonly cgroups = join(cgroupRoot(), `nity-bench-${process.pid}`);
 
@@ -224,33 +224,6 @@ export class Rig {
   }
 
   async close(): Promise<void> {
-    for (let step = this.undo.pop(); step !== undefined; step = this.undo.pop()) {
-      try {
-        await step();
-      } catch (error) {
-        // The rest must be undone all the same.
-        console.error(error);
-      }
-    }
-  }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
-}
-
-/** A cgroup is busy until the last of its processes has been reaped. */
-async function removeCgroup(path: string): Promise<void> {
-  for (let tries = 100; ; tries--) {
-    try {
-      rmdirSync(path);
-      return;
-    } catch (error) {
-      if (tries === 0) throw error;
-      await sleep(20);
-    }
+    await this.undo.run();
   }
 }

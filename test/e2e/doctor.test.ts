@@ -16,7 +16,8 @@ import { unload } from '../../src/lib/dataplane/unload.js';
 import type { Check, Status } from '../../src/lib/doctor/check.js';
 import { ApiStub } from '../doctor/api.js';
 import { unavailable, until } from '../kernel/rig.js';
-import { Desk, type Outcome } from './desk.js';
+import { Desk } from './desk.js';
+import type { Outcome } from './shell.js';
 
 interface Told {
   readonly schemaVersion: number;
