@@ -8,6 +8,7 @@ import { errnoOf, KernelError, UnsafeError } from '../errors.js';
 import { Limit } from './abi.js';
 import { requireCgroup } from './inspection.js';
 import { initialise } from './initialise.js';
+import { newerThan } from './kernel-release.js';
 import {
   attach,
   explainLoad,
@@ -44,8 +45,7 @@ export function load(options: LoadOptions): LoadReport {
 
 /** bpf_set_retval in connect hooks came with 5.18; without it a refusal would be EPERM. */
 function requireKernel(): void {
-  const [major = 0, minor = 0] = release().split('.').map(Number);
-  if (major > 5 || (major === 5 && minor >= 18)) return;
+  if (newerThan(release(), 5, 18)) return;
   throw new KernelError(
     `Kernel ${release()} cannot refuse a connect with ECONNREFUSED from a cgroup program.`,
     'Run a kernel 5.18 or newer.',
