@@ -11,6 +11,7 @@ import type { HttpServer } from '../audit/http.js';
 import { socketsObjectPath } from '../dataplane/programs.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
+import { messageOf } from '../errors.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
@@ -68,9 +69,7 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
     if (corrected > 0)
       log.warn(`${corrected} open counts differed from the sockets and were corrected`);
   } catch (error) {
-    log.warn(
-      `the sockets could not be listed: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    log.warn(`the sockets could not be listed: ${messageOf(error)}`);
   }
 }
 

@@ -1,7 +1,7 @@
 // What a fresh load and an upgrade in place share: what they are asked and what they tell,
 // how the object is opened and a program attached, and why the kernel would do neither.
 import type { Knobs } from '../config/knobs.js';
-import { errnoOf, KernelError, NityError } from '../errors.js';
+import { errnoOf, KernelError, messageOf, NityError } from '../errors.js';
 import type { LatencySource } from './initialise.js';
 import { BpfObject } from './native.js';
 import { linkPin } from './pins.js';
@@ -67,7 +67,7 @@ export function explainLoad(error: unknown, path: string): unknown {
     return privilegeError('loading BPF programs', error);
   }
   return new KernelError(
-    `The kernel did not load ${path}: ${error instanceof Error ? error.message : String(error)}.`,
+    `The kernel did not load ${path}: ${messageOf(error)}.`,
     'Run it again with DEBUG=1 for the log of libbpf and the verifier.',
     error,
   );

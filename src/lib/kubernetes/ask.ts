@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 
-import { InputError } from '../errors.js';
+import { InputError, messageOf } from '../errors.js';
 
 export interface ApiAnswer {
   readonly status: number;
@@ -61,7 +61,7 @@ export async function openApi(access: ApiAccess): Promise<Api | null> {
     };
   } catch (error) {
     throw new InputError(
-      `The way into the cluster cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+      `The way into the cluster cannot be read: ${messageOf(error)}.`,
       'Name a readable file with --kubeconfig, and a context of it with --context.',
       error,
     );
