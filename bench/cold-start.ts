@@ -5,7 +5,7 @@
 //   npm run build && npx tsx bench/cold-start.ts [--json] [--quick]
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, release, tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type * as AgentModule from '../src/lib/agent/agent.js';
@@ -15,6 +15,8 @@ import type * as LoaderModule from '../src/lib/dataplane/loader.js';
 import type * as PinsModule from '../src/lib/dataplane/pins.js';
 import type * as UnloadModule from '../src/lib/dataplane/unload.js';
 import { routeName, type Route } from '../src/lib/routes/route-set.js';
+import { built } from './built.js';
+import { machine } from './machine.js';
 import { atMost, head, row, table } from './report.js';
 import { series } from './statistics.js';
 
@@ -24,10 +26,6 @@ const { cgroupRoot } = await built<typeof CgroupModule>('dataplane/cgroup');
 const { load } = await built<typeof LoaderModule>('dataplane/loader');
 const { openPlane } = await built<typeof PinsModule>('dataplane/pins');
 const { unload } = await built<typeof UnloadModule>('dataplane/unload');
-
-function built<T>(module: string): Promise<T> {
-  return import(`../dist/lib/${module}.js`) as Promise<T>;
-}
 
 const rounds = process.argv.includes('--quick') ? 7 : 41;
 const routes = 100;
@@ -131,7 +129,7 @@ try {
     ms: series(times[i] ?? []),
   }));
   const text = [
-    `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, Linux ${release()}, Node ${process.version}, load ${loadBefore.toFixed(1)} to ${(loadavg()[0] ?? NaN).toFixed(1)}`,
+    `${machine()}, load ${loadBefore.toFixed(1)} to ${(loadavg()[0] ?? NaN).toFixed(1)}`,
     '',
     `From nothing to the end of a command, in ms; ${routes} routes are loaded`,
     '',

@@ -2,12 +2,12 @@
 // --json, every round of it. Needs root, cc, clang and nftables.
 //
 //   npx tsx bench/dataplane.ts [--json] [--quick]
-import { cpus, release } from 'node:os';
 
-import { programNames } from '../src/lib/dataplane/loader.js';
+import { programNames } from '../src/lib/dataplane/programs.js';
 import { BpfLink, BpfProgram } from '../src/lib/dataplane/native.js';
 import { linkPin } from '../src/lib/dataplane/pins.js';
 import { measureRates } from './connects.js';
+import { machine } from './machine.js';
 import { measureCosts, measureScaling } from './programs.js';
 import { measureProjection } from './projection.js';
 import { render, type Measurements } from './report.js';
@@ -38,11 +38,6 @@ function timedRuns({ pinPath }: Dataplane): number {
     link.close();
     return sum + Number(runCount);
   }, 0);
-}
-
-function machine(): string {
-  const all = cpus();
-  return `${all.length} × ${all[0]?.model ?? 'CPU'}, Linux ${release()}, Node ${process.version}`;
 }
 
 function progress(what: string): void {

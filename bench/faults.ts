@@ -3,16 +3,17 @@
 //
 //   npx tsx bench/faults.ts [--quick] [--json] [--rounds N] [--only PEER,…] [--fault FAULT,…]
 import { execFileSync } from 'node:child_process';
-import { cpus, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { peerNames } from './faults/peers.js';
 import { faults, lengthMs, requestsPerSecond, scheduleOf } from './faults/plan.js';
 import { render, type Measurements } from './faults/report.js';
-import { Stage, Undo } from './faults/stage.js';
+import { Stage } from './faults/stage.js';
 import { lateP99Ms, loadFigures } from './faults/timeline.js';
 import { runTrial, type Choice, type Trial } from './faults/trial.js';
+import { machine } from './machine.js';
+import { Undo } from './undo.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const floorMs = 6000;
@@ -64,11 +65,6 @@ function installPeers(): void {
     cwd: root,
     stdio: ['ignore', 'ignore', 'inherit'],
   });
-}
-
-function machine(): string {
-  const all = cpus();
-  return `${all.length} × ${all[0]?.model ?? 'CPU'}, Linux ${release()}, Node ${process.version}`;
 }
 
 /** The client and the backends with nobody between: what no peer can be better than. */

@@ -3,8 +3,8 @@
 //
 //   npx tsx bench/first-byte.ts [--json] [--quick]
 import type { ChildProcess } from 'node:child_process';
-import { cpus, release } from 'node:os';
 
+import { machine } from './machine.js';
 import { meanNs, running } from './programs.js';
 import { BpfObject, enableRunTimeStats } from '../src/lib/dataplane/native.js';
 import { row, head, table, atLeast, atMost } from './report.js';
@@ -156,7 +156,7 @@ try {
   const less = ({ timing }: Costs, gross: Series) =>
     series(paired(gross.rounds, timing.rounds, (a, b) => a - b));
   const text = [
-    `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, Linux ${release()}, Node ${process.version}`,
+    machine(),
     '',
     'One exchange of 64 bytes each way on kept-alive connections, in ns, and ratios of rates',
     '',

@@ -7,7 +7,7 @@
 import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
-import { cpus, loadavg, release, tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +18,7 @@ import { unload } from '../src/lib/dataplane/unload.js';
 import type { ClusterStatus } from '../src/lib/kubernetes/status.js';
 import type { Order, Report } from './kubernetes/server.js';
 import { idleRequests } from './kubernetes/idle.js';
+import { machine } from './machine.js';
 import { table, type Row } from './report.js';
 
 /** What kubernetes/probe.mjs says. */
@@ -257,7 +258,7 @@ try {
     line('1,000 idle agents: requests/s', idle.perSecondOfThousand, 1, 10),
   ];
   const text = [
-    `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, Linux ${release()}, Node ${process.version}, load ${loadavg()[0]?.toFixed(1) ?? ''}`,
+    `${machine()}, load ${loadavg()[0]?.toFixed(1) ?? ''}`,
     `${services} Services, ${services} EndpointSlices of ${endpoints} endpoints`,
     `${idle.agents} idle clients at ${idle.speed} times the speed asked ${idle.requests} times in ${idle.seconds} s`,
     '',

@@ -1,7 +1,7 @@
 // What the programs themselves cost, by the kernel's own count of their time.
 import type { ChildProcess } from 'node:child_process';
 
-import type { programNames } from '../src/lib/dataplane/loader.js';
+import type { programNames } from '../src/lib/dataplane/programs.js';
 import {
   BpfLink,
   BpfObject,

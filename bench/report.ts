@@ -1,5 +1,5 @@
 // The measurements as a table: each figure with the target it has to meet.
-import type { ProgramReport } from '../src/lib/dataplane/loader.js';
+import type { ProgramReport } from '../src/lib/dataplane/loading.js';
 import type { ConnectRates } from './connects.js';
 import type { ProgramCosts, Scaling } from './programs.js';
 import type { ProjectionTimes } from './projection.js';

@@ -5,7 +5,6 @@ import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_pro
 import { once } from 'node:events';
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -13,13 +12,15 @@ import { makeKnobs } from '../src/lib/config/knobs.js';
 import type { RouteEntry } from '../src/lib/dataplane/book.js';
 import { cgroupRoot } from '../src/lib/dataplane/cgroup.js';
 import type { LatencySource } from '../src/lib/dataplane/initialise.js';
-import { load, type LoadReport } from '../src/lib/dataplane/loader.js';
+import { load } from '../src/lib/dataplane/loader.js';
+import type { LoadReport } from '../src/lib/dataplane/loading.js';
 import { unload } from '../src/lib/dataplane/unload.js';
 import { BpfMap, RingBuffer } from '../src/lib/dataplane/native.js';
 import { mapPin, openPlane } from '../src/lib/dataplane/pins.js';
 import type { Plane } from '../src/lib/dataplane/plane.js';
 import { Projector } from '../src/lib/dataplane/projector.js';
 import { routeName, type Route } from '../src/lib/routes/route-set.js';
+import { end, removeCgroup, Undo } from './undo.js';
 
 const run = promisify(execFile);
 const build = fileURLToPath(new URL('../bpf/build/', import.meta.url));
@@ -129,7 +130,7 @@ export interface Dial {
 }
 
 export class Rig {
-  private readonly undo: (() => void | Promise<void>)[] = [];
+  private readonly undo = new Undo();
   private readonly pins = `/sys/fs/bpf/nity-bench-${process.pid}`;
   private readonly cgroups = join(cgroupRoot(), `nity-bench-${process.pid}`);
 
@@ -223,33 +224,6 @@ export class Rig {
   }
 
   async close(): Promise<void> {
-    for (let step = this.undo.pop(); step !== undefined; step = this.undo.pop()) {
-      try {
-        await step();
-      } catch (error) {
-        // The rest must be undone all the same.
-        console.error(error);
-      }
-    }
-  }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
-}
-
-/** A cgroup is busy until the last of its processes has been reaped. */
-async function removeCgroup(path: string): Promise<void> {
-  for (let tries = 100; ; tries--) {
-    try {
-      rmdirSync(path);
-      return;
-    } catch (error) {
-      if (tries === 0) throw error;
-      await sleep(20);
-    }
+    await this.undo.run();
   }
 }

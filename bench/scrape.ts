@@ -7,7 +7,6 @@
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 
@@ -21,10 +20,11 @@ import type * as LoaderModule from '../src/lib/dataplane/loader.js';
 import type * as PinsModule from '../src/lib/dataplane/pins.js';
 import type * as UnloadModule from '../src/lib/dataplane/unload.js';
 import { routeName, type Route } from '../src/lib/routes/route-set.js';
+import { built } from './built.js';
+import { machine } from './machine.js';
 import { atMost, head, row, table } from './report.js';
 import { series, type Series } from './statistics.js';
 
-// The build itself, as an installed nity runs it.
 const { Agent } = await built<typeof AgentModule>('agent/agent');
 const { Audit } = await built<typeof MetricsModule>('audit/metrics');
 const { serveMetrics } = await built<typeof ServerModule>('audit/server');
@@ -34,10 +34,6 @@ const { writeOverride } = await built<typeof ControlModule>('dataplane/control')
 const { load } = await built<typeof LoaderModule>('dataplane/loader');
 const { openPlane } = await built<typeof PinsModule>('dataplane/pins');
 const { unload } = await built<typeof UnloadModule>('dataplane/unload');
-
-function built<T>(module: string): Promise<T> {
-  return import(`../dist/lib/${module}.js`) as Promise<T>;
-}
 
 const rounds = process.argv.includes('--quick') ? 20 : 200;
 const backends = 10;
@@ -149,7 +145,7 @@ async function measure(routes: number): Promise<Measured> {
 const measured: Measured[] = [];
 for (const routes of [100, 1_000, 8_000]) measured.push(await measure(routes));
 const text = [
-  `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, Linux ${release()}, Node ${process.version}`,
+  machine(),
   '',
   `A scrape, in ms, ${backends} backends a route (the target is for p99)`,
   '',

@@ -3,7 +3,6 @@
 // collection is counted too.
 //
 //   npm run build:ts && npx tsx bench/tick.ts [--json] [--quick]
-import { cpus, release } from 'node:os';
 import { constants, PerformanceObserver, type PerformanceEntry } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
 
@@ -12,19 +11,17 @@ import type { Knobs } from '../src/lib/config/knobs.js';
 import type { ModelSource as ModelSourceClass } from '../src/lib/dataplane/model-source.js';
 import type { Plane } from '../src/lib/dataplane/plane.js';
 import { routeName, type Route } from '../src/lib/routes/route-set.js';
+import { seeded } from '../test/field/world.js';
+import { built } from './built.js';
+import { machine } from './machine.js';
 import { atMost, head, row, table } from './report.js';
 import { series, type Series } from './statistics.js';
 
-// The build itself: a transpiler on the fly decorates every closure, which is what is measured then.
 const { Agent } = await built<{ Agent: typeof AgentClass }>('agent/agent');
 const { defaultKnobs } = await built<{ defaultKnobs: Knobs }>('config/knobs');
 const { ModelSource } = await built<{ ModelSource: typeof ModelSourceClass }>(
   'dataplane/model-source',
 );
-
-function built<T>(module: string): Promise<T> {
-  return import(`../dist/lib/${module}.js`) as Promise<T>;
-}
 
 const quick = process.argv.includes('--quick');
 /** Which part of the routes has traffic on every backend in every tick; the others rest. */
@@ -56,17 +53,6 @@ function routesOf(count: number, backends: number): Route[] {
     affinity: { kind: 'none' },
     gear: 'auto',
   }));
-}
-
-/** mulberry32: each run sees the same traffic. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 /** What the kernel would have counted in 200 ms of 20 requests a second and backend. */
@@ -163,7 +149,7 @@ for (const one of cases) {
   measured.push(await measure(one));
 }
 const text = [
-  `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, Linux ${release()}, Node ${process.version}`,
+  machine(),
   '',
   'One tick, in ms (the target is for p99)',
   '',

@@ -4,26 +4,24 @@
 // Needs root.
 //
 //   npm run build && npx tsx bench/top.ts [--json] [--quick]
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, release, tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import type * as CgroupModule from '../src/lib/dataplane/cgroup.js';
 import type * as PinsModule from '../src/lib/dataplane/pins.js';
 import type * as UnloadModule from '../src/lib/dataplane/unload.js';
+import { built } from './built.js';
+import { machine } from './machine.js';
 import { atMost, head, row, table } from './report.js';
 import { series } from './statistics.js';
+import { end } from './undo.js';
 
 const { cgroupRoot } = await built<typeof CgroupModule>('dataplane/cgroup');
 const { openPlane } = await built<typeof PinsModule>('dataplane/pins');
 const { unload } = await built<typeof UnloadModule>('dataplane/unload');
-
-function built<T>(module: string): Promise<T> {
-  return import(`../dist/lib/${module}.js`) as Promise<T>;
-}
 
 const rounds = process.argv.includes('--quick') ? 3 : 11;
 const watchedMs = 10_000;
@@ -61,13 +59,6 @@ function usedMs(pid: number): number {
 
 function childOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ')[0]);
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
 }
 
 interface Watched {
@@ -151,7 +142,7 @@ try {
     const load = loadavg().map((value) => value.toFixed(1));
     process.stdout.write(
       [
-        `${cpus()[0]?.model ?? ''}, Linux ${release()}, node ${process.version}, load ${load.join(' ')}`,
+        `${machine()}, load ${load.join(' ')}`,
         '',
         'Share of a processor, in %',
         table([head, ...figures.map(({ what, percent, target }) => row(what, percent, 2, target))]),

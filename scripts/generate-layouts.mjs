@@ -2,7 +2,7 @@
 // BTF. With --check it only says whether the page is stale. Reads the build, so build first.
 
 import { layouts, Schema } from '../dist/lib/dataplane/abi.js';
-import { objectPath } from '../dist/lib/dataplane/loader.js';
+import { objectPath } from '../dist/lib/dataplane/programs.js';
 import { BpfObject } from '../dist/lib/dataplane/native.js';
 import { keep } from './generated-file.mjs';
 

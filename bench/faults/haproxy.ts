@@ -4,8 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 
+import type { Undo } from '../undo.js';
 import { vipPort } from './plan.js';
-import { hurry, requireRunning, type Service, type Stage, type Undo } from './stage.js';
+import { hurry, requireRunning, type Service, type Stage } from './stage.js';
 
 export type Balance = 'roundrobin' | 'leastconn';
 

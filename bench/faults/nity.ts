@@ -9,9 +9,10 @@ import { stringify } from 'yaml';
 import { readField } from '../../src/lib/dataplane/control.js';
 import { isLoaded, openPlane } from '../../src/lib/dataplane/pins.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
+import { end, type Undo } from '../undo.js';
 import { vipPort } from './plan.js';
 import { SlotWatch } from './slots.js';
-import { end, requireRunning, type Service, type Stage, type Undo } from './stage.js';
+import { requireRunning, type Service, type Stage } from './stage.js';
 
 export interface NityChoice {
   readonly gear: 'auto' | 'single' | 'twin';

@@ -2,10 +2,11 @@
 // of the bench knows a peer by its name and by the address that it serves.
 import { execFileSync } from 'node:child_process';
 
+import type { Undo } from '../undo.js';
 import { openHaproxy } from './haproxy.js';
 import { openNity } from './nity.js';
 import { vipPort } from './plan.js';
-import type { Service, Stage, Undo } from './stage.js';
+import type { Service, Stage } from './stage.js';
 
 export const peerNames = [
   'kernel-random',

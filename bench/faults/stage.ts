@@ -2,13 +2,14 @@
 // of everything in the opposite order, however the bench ends.
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
+import { end, removeCgroup, Undo } from '../undo.js';
 import type { BackendOrder, BackendsMessage } from './backends.js';
 import type { ClientMessage, ClientOrder, Request, Target } from './client.js';
 import { nowMs } from './plan.js';
@@ -31,25 +32,6 @@ const patienceMs = 15_000;
 const retryMs = 20;
 const hurryNice = -10;
 
-export class Undo {
-  private readonly steps: (() => void | Promise<void>)[] = [];
-
-  push(step: () => void | Promise<void>): void {
-    this.steps.push(step);
-  }
-
-  async run(): Promise<void> {
-    for (let step = this.steps.pop(); step !== undefined; step = this.steps.pop()) {
-      try {
-        await step();
-      } catch (error) {
-        // The rest must be undone all the same.
-        console.error(error);
-      }
-    }
-  }
-}
-
 async function next(child: ChildProcess, signal: AbortSignal): Promise<unknown> {
   const ended = new AbortController();
   try {
@@ -63,13 +45,6 @@ async function next(child: ChildProcess, signal: AbortSignal): Promise<unknown> 
   } finally {
     ended.abort();
   }
-}
-
-export async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
 }
 
 /**
@@ -101,7 +76,7 @@ export class Stage {
 
   async open(): Promise<void> {
     mkdirSync(this.cgroups);
-    this.undo.push(() => this.removeCgroup(this.cgroups));
+    this.undo.push(() => removeCgroup(this.cgroups));
     this.backends = this.fork('backends', this.undo);
     const message = (await next(this.backends, this.signal)) as BackendsMessage;
     if (message.kind === 'ready') this.ports = message.ports;
@@ -130,21 +105,8 @@ export class Stage {
   cgroup(name: string, undo: Undo): string {
     const path = join(this.cgroups, name);
     mkdirSync(path);
-    undo.push(() => this.removeCgroup(path));
+    undo.push(() => removeCgroup(path));
     return path;
-  }
-
-  /** A cgroup is busy until the last of its processes has been reaped. */
-  private async removeCgroup(path: string): Promise<void> {
-    for (let tries = 100; ; tries--) {
-      try {
-        rmdirSync(path);
-        return;
-      } catch (error) {
-        if (tries === 0) throw error;
-        await sleep(retryMs);
-      }
-    }
   }
 
   /** When the order was carried out. */

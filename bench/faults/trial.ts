@@ -12,7 +12,8 @@ import {
   type Fault,
 } from './plan.js';
 import type { Moves, SlotWatch } from './slots.js';
-import { Undo, type Stage } from './stage.js';
+import { Undo } from '../undo.js';
+import type { Stage } from './stage.js';
 import {
   binMs,
   binShares,

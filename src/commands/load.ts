@@ -13,7 +13,8 @@ import { logAction } from '../lib/audit/operator-log.js';
 import { defaultKnobs } from '../lib/config/knobs.js';
 import { cgroupRoot } from '../lib/dataplane/cgroup.js';
 import { seeAttached } from '../lib/dataplane/inspection.js';
-import { load, type LoadReport, type MapSizes } from '../lib/dataplane/loader.js';
+import { load } from '../lib/dataplane/loader.js';
+import type { LoadReport, MapSizes } from '../lib/dataplane/loading.js';
 
 interface Loaded extends Answer, LoadReport {
   readonly pinPath: string;

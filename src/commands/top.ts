@@ -40,6 +40,7 @@ function documentOf(frame: TopFrame): TopDocument {
 }
 
 const fastestMs = 100;
+const slowestMs = 3_600_000;
 /** Of a pipe, which has no width: the widest at which every column is useful. */
 const pipeColumns = 160;
 
@@ -73,10 +74,10 @@ export default class Top extends NityCommand<typeof Top> {
   async run(): Promise<void> {
     const { flags } = this;
     const intervalMs = parseDuration(flags.interval, '--interval');
-    if (intervalMs < fastestMs) {
+    if (intervalMs < fastestMs || intervalMs > slowestMs) {
       throw new UsageError(
-        `--interval ${flags.interval} is too short.`,
-        `Give ${fastestMs}ms or more.`,
+        `--interval ${flags.interval} is too ${intervalMs < fastestMs ? 'short' : 'long'}.`,
+        `Give ${fastestMs}ms to ${slowestMs / 3_600_000}h.`,
       );
     }
     const view = {

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join, sep } from 'node:path';
 
+import { messageOf } from './errors.js';
 import { lawVersion } from './field/law.js';
 
 export interface Versions {
@@ -53,7 +54,7 @@ async function kernelPlaneBuild(): Promise<{
     const { describeBuild } = await import('./dataplane/build.js');
     return { ...describeBuild(), problem: null };
   } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
+    const problem = messageOf(error);
     return { schema: null, libbpf: null, problem };
   }
 }

@@ -3,6 +3,8 @@
 import { CST, isMap, LineCounter, parseDocument, Parser, type Document, type Node } from 'yaml';
 import type { z } from 'zod';
 
+import { messageOf } from './errors.js';
+
 export interface Problem {
   readonly file: string;
   /** 1-based. */
@@ -41,7 +43,7 @@ export function readYaml<T>(text: string, file: string, schema: z.ZodType<T>): Y
   } catch (error) {
     return {
       ok: false,
-      problems: [places.at(0, error instanceof Error ? error.message : String(error))],
+      problems: [places.at(0, messageOf(error))],
     };
   }
   const parsed = schema.safeParse(value ?? {}, { reportInput: true });

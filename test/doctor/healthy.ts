@@ -4,7 +4,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import { counterNames } from '../../src/lib/dataplane/counters.js';
-import { programNames } from '../../src/lib/dataplane/loader.js';
+import { programNames } from '../../src/lib/dataplane/programs.js';
 import { mapNames, schemaWord } from '../../src/lib/dataplane/plane.js';
 import { neededPermissions, type ClusterSeen } from '../../src/lib/doctor/cluster.js';
 import type { Machine } from '../../src/lib/doctor/machine.js';

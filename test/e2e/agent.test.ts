@@ -1,6 +1,6 @@
 // The agent as an operator meets it: it explains itself, reads its knobs again,
 // listens to applications, and leaves a coherent field.
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -10,12 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
 import { unavailable, until } from '../kernel/rig.js';
-
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { nity as run } from './shell.js';
 
 const own = `nity-test-agent-${process.pid}`;
 const pinPath = `/sys/fs/bpf/${own}`;
@@ -32,19 +27,7 @@ const environment = {
   NITY_AUDIT_LOG: join(directory, 'audit.jsonl'),
 };
 
-function nity(...args: string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [cli, ...args],
-      { env: environment, timeout: 30_000 },
-      (error, stdout, stderr) => {
-        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-        resolve({ code, stdout, stderr });
-      },
-    );
-  });
-}
+const nity = (...args: readonly string[]) => run(args, environment);
 
 interface Explanation {
   readonly schemaVersion: number;

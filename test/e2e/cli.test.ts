@@ -1,6 +1,6 @@
 // The built command line as an operator runs it: the whole day of a dataplane,
 // and every documented exit code.
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -20,12 +20,7 @@ import { unload } from '../../src/lib/dataplane/unload.js';
 import { openPlane } from '../../src/lib/dataplane/pins.js';
 import { NamedServer, unavailable, until } from '../kernel/rig.js';
 import { untroubled } from './desk.js';
-
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { nity as run, nityAs } from './shell.js';
 
 const own = `nity-test-e2e-${process.pid}`;
 const pinPath = `/sys/fs/bpf/${own}`;
@@ -40,26 +35,7 @@ const environment = {
   NITY_RUN_DIR: directory,
 };
 
-function nity(...args: string[]): Promise<Outcome> {
-  return nityAs(0, ...args);
-}
-
-function nityAs(uid: number, ...args: string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    execFile(
-      'setpriv',
-      ['--reuid', String(uid), '--clear-groups', process.execPath, cli, ...args],
-      { env: environment, timeout: 30_000 },
-      (error, stdout, stderr) => {
-        resolve({
-          code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1,
-          stdout,
-          stderr,
-        });
-      },
-    );
-  });
-}
+const nity = (...args: readonly string[]) => run(args, environment);
 
 async function json(...args: string[]): Promise<Record<string, unknown>> {
   const { stdout } = await nity(...args, '--json');
@@ -193,7 +169,7 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     expect(loaded).toMatchObject({ schemaVersion: 1, action: 'loaded' });
     expect(await json('load', '--cgroup', cgroup)).toMatchObject({ action: 'unchanged' });
 
-    const stranger = await nityAs(65_534, 'inspect', 'field');
+    const stranger = await nityAs(65_534, ['inspect', 'field'], environment);
     expect(stranger.code).toBe(3);
     expect(stranger.stderr).toContain('sudo');
 

@@ -1,6 +1,6 @@
 // An operator's desk for one test: a pin path, a cgroup, a services file and a place for
 // sockets and logs of its own, the built command line, and agents that go when it goes.
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,12 +9,7 @@ import { join } from 'node:path';
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
 import { until } from '../kernel/rig.js';
-
-export interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { nityAs, type Outcome } from './shell.js';
 
 export interface RunningAgent {
   readonly child: ChildProcess;
@@ -71,17 +66,7 @@ export class Desk {
   }
 
   nityAs(uid: number, args: readonly string[]): Promise<Outcome> {
-    return new Promise((resolve) => {
-      execFile(
-        'setpriv',
-        ['--reuid', String(uid), '--clear-groups', process.execPath, cli, ...args],
-        { env: this.environment, timeout: 30_000 },
-        (error, stdout, stderr) => {
-          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-          resolve({ code, stdout, stderr });
-        },
-      );
-    });
+    return nityAs(uid, args, this.environment);
   }
 
   load(): Promise<Outcome> {

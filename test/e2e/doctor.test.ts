@@ -7,7 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 
 import { makeKnobs } from '../../src/lib/config/knobs.js';
 import { BackendState, Counter } from '../../src/lib/dataplane/abi.js';
-import { load, type LoadOptions } from '../../src/lib/dataplane/loader.js';
+import { load } from '../../src/lib/dataplane/loader.js';
+import type { LoadOptions } from '../../src/lib/dataplane/loading.js';
 import { BpfLink, BpfMap, BpfObject } from '../../src/lib/dataplane/native.js';
 import { linkPin, mapPin, openPlane } from '../../src/lib/dataplane/pins.js';
 import { mapNames, rangeOf, tableOf, type Plane } from '../../src/lib/dataplane/plane.js';
@@ -15,7 +16,8 @@ import { unload } from '../../src/lib/dataplane/unload.js';
 import type { Check, Status } from '../../src/lib/doctor/check.js';
 import { ApiStub } from '../doctor/api.js';
 import { unavailable, until } from '../kernel/rig.js';
-import { Desk, type Outcome } from './desk.js';
+import { Desk } from './desk.js';
+import type { Outcome } from './shell.js';
 
 interface Told {
   readonly schemaVersion: number;

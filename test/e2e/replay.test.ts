@@ -1,6 +1,6 @@
 // What an agent recorded, replayed by the built command line: after kill -9, on demand,
 // at a change, beside a full disk; and the exit codes of every kind of trace.
-import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   appendFileSync,
@@ -22,12 +22,7 @@ import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
 import { unavailable, until } from '../kernel/rig.js';
 import { goldenDirectory, goldenName } from '../recorder/golden.js';
 import { ticksOf, traceOf } from '../recorder/traces.js';
-
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { nity as run } from './shell.js';
 
 const own = `nity-test-replay-${process.pid}`;
 const pinPath = `/sys/fs/bpf/${own}`;
@@ -43,19 +38,7 @@ afterAll(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-function nity(...args: string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [cli, ...args],
-      { env: environment, timeout: 30_000 },
-      (error, stdout, stderr) => {
-        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-        resolve({ code, stdout, stderr });
-      },
-    );
-  });
-}
+const nity = (...args: readonly string[]) => run(args, environment);
 
 interface Document {
   readonly ticks: number;

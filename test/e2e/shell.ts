@@ -1,5 +1,5 @@
-// The built command line, run once: its exit code and what it printed. For what needs no
-// dataplane of its own; the variables that would point it at this node's are replaced.
+// The built command line, run once: its exit code and what it printed. The variables
+// that would point it at this node's dataplane are replaced.
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 
@@ -10,13 +10,14 @@ export interface Outcome {
 }
 
 export const root = join(import.meta.dirname, '../..');
-const patienceMs = 60_000;
+/** A build of the addon takes a minute on a busy machine. */
+const patienceMs = 120_000;
 
 /** Runs any program to its end; what could not be run has no code, which is -1. */
 export function runProgram(
   file: string,
   args: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
+  environment: NodeJS.ProcessEnv = {},
   directory = root,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
@@ -39,7 +40,17 @@ export function runProgram(
 
 export function nity(
   args: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
+  environment: NodeJS.ProcessEnv = {},
 ): Promise<Outcome> {
   return runProgram(process.execPath, [join(root, 'bin/run.js'), ...args], environment);
+}
+
+/** As another user, without its groups. */
+export function nityAs(
+  uid: number,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): Promise<Outcome> {
+  const became = ['--reuid', String(uid), '--clear-groups', process.execPath];
+  return runProgram('setpriv', [...became, join(root, 'bin/run.js'), ...args], environment);
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { writeOverride } from '../../src/lib/dataplane/control.js';
-import { socketsObjectPath } from '../../src/lib/dataplane/loader.js';
+import { socketsObjectPath } from '../../src/lib/dataplane/programs.js';
 import { Reconciler } from '../../src/lib/dataplane/reconcile.js';
 import { dial, Rig, unavailable, until } from './rig.js';
 

@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { defaultKnobs } from '../../src/lib/config/knobs.js';
-import { load, objectPath, programNames } from '../../src/lib/dataplane/loader.js';
+import { load } from '../../src/lib/dataplane/loader.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
 import { BpfLink, BpfMap, BpfProgram } from '../../src/lib/dataplane/native.js';
 import { linkPin, mapPin } from '../../src/lib/dataplane/pins.js';
 import { mapNames, schemaWord } from '../../src/lib/dataplane/plane.js';
+import { objectPath, programNames } from '../../src/lib/dataplane/programs.js';
 import { StructArray, StructCodec } from '../../src/lib/dataplane/struct.js';
 import {
   errnoOf,

@@ -3,7 +3,7 @@ import { Flags } from '@oclif/core';
 import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
 import { showDuration } from '../../lib/cli/duration.js';
-import { socketsObjectPath } from '../../lib/dataplane/loader.js';
+import { socketsObjectPath } from '../../lib/dataplane/programs.js';
 import type { FlowView, Snapshot } from '../../lib/dataplane/snapshot.js';
 
 interface Conntrack extends Answer {

@@ -9,9 +9,10 @@ import type { KnobSources } from '../config/load.js';
 import type { Audit, AuditOptions } from '../audit/metrics.js';
 import { describeAddress, type Address } from '../audit/address.js';
 import type { HttpServer } from '../audit/http.js';
-import { socketsObjectPath } from '../dataplane/loader.js';
+import { socketsObjectPath } from '../dataplane/programs.js';
 import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
+import { messageOf } from '../errors.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
@@ -74,9 +75,7 @@ function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
     if (corrected > 0)
       log.warn(`${corrected} open counts differed from the sockets and were corrected`);
   } catch (error) {
-    log.warn(
-      `the sockets could not be listed: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    log.warn(`the sockets could not be listed: ${messageOf(error)}`);
   }
 }
 

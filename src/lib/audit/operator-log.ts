@@ -3,7 +3,7 @@
 import { appendFileSync, closeSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-import { errnoOf, InputError, PrivilegeError } from '../errors.js';
+import { errnoOf, InputError, messageOf, PrivilegeError } from '../errors.js';
 
 export interface OperatorAction {
   readonly command: string;
@@ -48,7 +48,7 @@ export function logAction(path: string, action: OperatorAction): string | undefi
     appendFileSync(path, `${line}\n`, { mode: 0o640 });
     return undefined;
   } catch (error) {
-    return `This was not written to the audit log ${path}: ${error instanceof Error ? error.message : String(error)}.`;
+    return `This was not written to the audit log ${path}: ${messageOf(error)}.`;
   }
 }
 

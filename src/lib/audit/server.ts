@@ -1,5 +1,6 @@
 // GET /metrics for Prometheus, and /healthz and /readyz for whoever keeps the agent
 // running. Off unless an address is given.
+import { messageOf } from '../errors.js';
 import type { Address } from './address.js';
 import { serveHttp, type HttpServer } from './http.js';
 import type { Audit } from './metrics.js';
@@ -20,7 +21,7 @@ export function serveMetrics(
             say(200, text, audit.contentType);
           },
           (error: unknown) => {
-            say(500, `${error instanceof Error ? error.message : String(error)}\n`);
+            say(500, `${messageOf(error)}\n`);
           },
         );
         return;

@@ -1,5 +1,6 @@
 // The parts of a bug report as they are gathered: those that could be had, and those that
 // could not with the reason.
+import { messageOf } from '../errors.js';
 
 export type Content =
   | { readonly kind: 'json'; readonly value: unknown }
@@ -39,7 +40,7 @@ export class Gathering implements Collected {
   }
 
   lack(path: string, about: string, error: unknown): void {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     this.missing.push({ path, about, why });
   }
 }

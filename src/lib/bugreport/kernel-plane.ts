@@ -1,7 +1,7 @@
 // The parts of a bug report that look through the addon: maps, pins, and the doctor, who
 // looks at both.
 import { readField } from '../dataplane/control.js';
-import { socketsObjectPath } from '../dataplane/loader.js';
+import { socketsObjectPath } from '../dataplane/programs.js';
 import { openPlane } from '../dataplane/pins.js';
 import type { Plane } from '../dataplane/plane.js';
 import { Snapshot } from '../dataplane/snapshot.js';

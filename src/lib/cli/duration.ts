@@ -3,6 +3,9 @@ import { UsageError } from '../errors.js';
 
 const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
+/** A year. Beyond some centuries the kernel's 64-bit nanoseconds would begin anew. */
+const hoursMost = 8784;
+
 export function parseDuration(text: string, flag: string): number {
   const [, amount, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
   const scale = unitsMs[unit];
@@ -12,7 +15,11 @@ export function parseDuration(text: string, flag: string): number {
       'Write it as 500ms, 30s, 10m or 2h.',
     );
   }
-  return Math.round(Number(amount) * scale);
+  const ms = Math.round(Number(amount) * scale);
+  if (ms > hoursMost * 3_600_000) {
+    throw new UsageError(`${flag} ${text} is too long.`, `Give ${hoursMost}h, a year, or less.`);
+  }
+  return ms;
 }
 
 export function showDuration(ms: number | null): string {

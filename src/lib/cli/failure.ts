@@ -1,6 +1,6 @@
 // How a failure looks: one sentence of what happened, one of what to do, the
 // documented exit code. The same three with and without --json.
-import { NityError, errnoOf, type FailureExitCode } from '../errors.js';
+import { errnoOf, type FailureExitCode, messageOf, NityError } from '../errors.js';
 import { palette } from './colour.js';
 import { toJson } from './json.js';
 import { nearest } from './suggestion.js';
@@ -62,7 +62,7 @@ function describeFailure(error: unknown): Failure {
   }
   if (isOclifError(error)) return usageFailure(error);
   const code = errnoOf(error);
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   if (code === 'EPERM' || code === 'EACCES') {
     return {
       code: 'NO_PRIVILEGE',

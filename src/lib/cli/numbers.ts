@@ -19,7 +19,7 @@ export function count(value: number): string {
   return `${scaled.toFixed(scaled >= 9.95 && unit > 0 ? 0 : digits)}${units[unit] ?? ''}`;
 }
 
-/** 85us, 1.2ms, 430ms, 2.5s; a dash where there is none. */
+/** 85µs, 1.2ms, 430ms, 2.5s; a dash where there is none. */
 export function latency(us: number | null): string {
   if (us === null) return '-';
   if (us < 999.5) return `${us.toFixed(0)}µs`;

@@ -31,7 +31,7 @@ const bare = {
   'mid-mid': '',
   right: '',
   'right-mid': '',
-  middle: '  ',
+  middle: '',
 };
 
 export function renderTable<Row>(
@@ -39,21 +39,44 @@ export function renderTable<Row>(
   columns: readonly Column<Row>[],
   { headers, wide }: TableOptions,
 ): string {
-  const shown = columns.filter((column) => wide || column.wide !== true);
   const { bold } = palette('stdout');
+  const shown = columns
+    .filter((column) => wide || column.wide !== true)
+    .map(({ head, align, cell }) => {
+      const texts = rows.map((row) => cellText(cell(row)));
+      return laidOut(headers ? [bold(head), ...texts] : texts, align ?? 'left');
+    });
+  const [first = []] = shown;
+  return first
+    .map((_, line) =>
+      shown
+        .map((column) => column[line])
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** An empty cell or a second line would shift awk's columns: what is missing is a dash. */
+function cellText(value: string | number | bigint | null): string {
+  return String(value ?? '-').replace(/\s*\n\s*/g, ' ');
+}
+
+/**
+ * A column of texts, all as wide as its widest. The library's time goes into cells, and with the
+ * square of their number; in a column most are alike, so each distinct one is laid out once.
+ */
+function laidOut(texts: readonly string[], align: 'left' | 'right'): (string | undefined)[] {
+  const distinct = [...new Set(texts)];
   const table = new Table({
     chars: bare,
-    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
-    colAligns: shown.map(({ align }) => align ?? 'left'),
-    ...(headers ? { head: shown.map(({ head }) => bold(head)) } : {}),
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+    colAligns: [align],
   });
-  // An empty cell would shift awk's columns: what is missing is a dash.
-  for (const row of rows) table.push(shown.map(({ cell }) => String(cell(row) ?? '-')));
-  return table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
+  for (const text of distinct) table.push([text]);
+  const lines = table.toString().split('\n');
+  const lineOf = new Map(distinct.map((text, i) => [text, lines[i]]));
+  return texts.map((text) => lineOf.get(text));
 }
 
 const eighths = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];

@@ -13,7 +13,7 @@ import {
   type Document,
 } from 'yaml';
 
-import { InputError } from '../errors.js';
+import { InputError, messageOf } from '../errors.js';
 
 export interface FileEntry {
   readonly name: string;
@@ -86,7 +86,7 @@ function read(path: string): string {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     throw new InputError(
-      `The knobs file ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+      `The knobs file ${path} cannot be read: ${messageOf(error)}.`,
       'Name a readable file with --config.',
       error,
     );

@@ -1,10 +1,9 @@
 // What is pinned and what is attached, as the kernel tells it, whole or broken: for
 // whoever looks for what is wrong. It changes nothing and expects nothing to be right.
 import { readdirSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { errnoOf, UsageError } from '../errors.js';
-import { objectPath, programNames } from './loader.js';
 import {
   BpfLink,
   BpfMap,
@@ -16,6 +15,7 @@ import {
 } from './native.js';
 import { linkPin, mapPin } from './pins.js';
 import { mapNames } from './plane.js';
+import { objectPath, programNames } from './programs.js';
 
 /** enum bpf_attach_type of linux/bpf.h. */
 const attachTypes: Readonly<Record<(typeof programNames)[number], number>> = {
@@ -59,12 +59,6 @@ export interface SeenPins {
   readonly links: readonly SeenLink[];
   /** Pins that `load` did not make. */
   readonly foreign: readonly string[];
-}
-
-/** What a load that did not come to its end left behind. */
-export interface Leftover {
-  readonly path: string;
-  readonly pid: number;
 }
 
 function list(directory: string): string[] {
@@ -144,15 +138,6 @@ export function seeAttached(pinPath: string): AttachedProgram[] | null {
   } catch {
     return null;
   }
-}
-
-export function seeLeftovers(pinPath: string): Leftover[] {
-  const prefix = `${basename(pinPath)}-loading-`;
-  return list(dirname(pinPath)).flatMap((name) => {
-    const pid = Number(name.slice(prefix.length));
-    if (!name.startsWith(prefix) || !Number.isInteger(pid)) return [];
-    return [{ path: join(dirname(pinPath), name), pid }];
-  });
 }
 
 export interface HookProgram {
@@ -265,13 +250,24 @@ export interface SeenPlace {
   readonly id: bigint;
 }
 
-export function seePlace(cgroup: string): SeenPlace {
-  if (fileSystemType(cgroup) !== 'cgroup2') {
-    throw new UsageError(
-      `${cgroup} is no directory of the cgroup v2 hierarchy.`,
-      'Name one with --cgroup, or leave it out for the root of the hierarchy.',
-    );
+/** The programs attach to a cgroup v2 directory; anything else fails only when maps are made. */
+export function requireCgroup(cgroup: string): void {
+  let found: string;
+  try {
+    found = fileSystemType(cgroup);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    found = 'nothing';
   }
+  if (found === 'cgroup2') return;
+  throw new UsageError(
+    `${cgroup} is no directory of the cgroup v2 hierarchy.`,
+    'Name one with --cgroup, or leave it out for the root of the hierarchy.',
+  );
+}
+
+export function seePlace(cgroup: string): SeenPlace {
+  requireCgroup(cgroup);
   return { path: cgroup, id: cgroupId(cgroup) };
 }
 

@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-import { KernelError } from '../errors.js';
+import { KernelError, messageOf } from '../errors.js';
 
 export interface MapInfo {
   readonly id: number;
@@ -225,7 +225,7 @@ function loadAddon(): Addon {
 
 /** What dlopen(3) says, as a phrase that says what to look for. */
 function whyUnloadable(error: unknown): string {
-  const said = error instanceof Error ? error.message : String(error);
+  const said = messageOf(error);
   const [, library] = /(\S+\.so[.\d]*): cannot open shared object file/.exec(said) ?? [];
   if (library !== undefined && !library.endsWith('.node')) {
     return library.startsWith('libbpf')

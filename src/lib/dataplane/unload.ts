@@ -3,11 +3,11 @@ import { readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
 import { errnoOf, UnsafeError } from '../errors.js';
-import { programNames } from './loader.js';
 import { Lock } from './native.js';
 import { exclusively, requireBpffs } from './pins.js';
 import { privilegeError } from './privilege.js';
 import { mapNames } from './plane.js';
+import { programNames } from './programs.js';
 
 export interface UnloadOptions {
   readonly pinPath: string;

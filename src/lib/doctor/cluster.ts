@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { z } from 'zod';
 
 import type { Api, ApiAnswer } from '../kubernetes/ask.js';
+import { messageOf } from '../errors.js';
 import type { Reading } from '../field/signals.js';
 
 /** What the agent asks of the API server, as the ClusterRole in deploy/ grants it. */
@@ -53,7 +54,7 @@ async function attempt<T>(read: () => Promise<T>): Promise<Reading<T>> {
   try {
     return { kind: 'read', value: await read() };
   } catch (error) {
-    return { kind: 'missing', why: error instanceof Error ? error.message : String(error) };
+    return { kind: 'missing', why: messageOf(error) };
   }
 }
 

@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 
-import { removeLeftover } from '../dataplane/loader.js';
+import { removeLeftover } from '../dataplane/staging.js';
 import type { Check } from './check.js';
 import type { Observed } from './observed.js';
 

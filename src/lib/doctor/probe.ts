@@ -14,7 +14,6 @@ import {
   seeBuild,
   seeFileSystem,
   seeHooks,
-  seeLeftovers,
   seePins,
   seePlace,
   type SeenPins,
@@ -22,8 +21,9 @@ import {
 import { openPlane } from '../dataplane/pins.js';
 import type { Plane as Maps } from '../dataplane/plane.js';
 import { Snapshot } from '../dataplane/snapshot.js';
+import { seeLeftovers } from '../dataplane/staging.js';
 import { tableUse } from '../dataplane/table-use.js';
-import { NotLoadedError } from '../errors.js';
+import { messageOf, NotLoadedError } from '../errors.js';
 import type { Reading } from '../field/signals.js';
 import { probeCluster, type ClusterOptions } from './cluster.js';
 import { Machine } from './machine.js';
@@ -47,7 +47,7 @@ function attempt<T>(read: () => T): Reading<T> {
   try {
     return { kind: 'read', value: read() };
   } catch (error) {
-    return { kind: 'missing', why: error instanceof Error ? error.message : String(error) };
+    return { kind: 'missing', why: messageOf(error) };
   }
 }
 
@@ -111,12 +111,12 @@ async function seePlane(pinPath: string, machine: Machine): Promise<Reading<Plan
     maps = openPlane(pinPath);
   } catch (error) {
     if (error instanceof NotLoadedError) return { kind: 'read', value: null };
-    return { kind: 'missing', why: error instanceof Error ? error.message : String(error) };
+    return { kind: 'missing', why: messageOf(error) };
   }
   try {
     return { kind: 'read', value: await readPlane(maps, pinPath, machine) };
   } catch (error) {
-    return { kind: 'missing', why: error instanceof Error ? error.message : String(error) };
+    return { kind: 'missing', why: messageOf(error) };
   } finally {
     maps.close();
   }

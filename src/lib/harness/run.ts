@@ -100,7 +100,7 @@ class Simulation {
 
   private placeOf(id: string): number {
     const number = Number(id.slice(id.indexOf(':') + 1)) - firstPort;
-    return this.world.endpoints[number]?.place ?? -1;
+    return this.world.backends.endpoints[number]?.place ?? -1;
   }
 
   private ourFront(node: number, places: number): NityFront {
@@ -196,7 +196,7 @@ class Simulation {
       policy,
       seed,
       durationMs: scenario.duration,
-      backends: world.places.map(({ name }) => name),
+      backends: world.backends.places.map(({ name }) => name),
       total: world.ledger.traffic(0, scenario.duration),
       connects: world.connects,
       phases: this.phases(),

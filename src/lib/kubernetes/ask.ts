@@ -3,7 +3,7 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 
-import { InputError } from '../errors.js';
+import { InputError, messageOf } from '../errors.js';
 import { isInPod, loadKubeconfig, type ClusterAccess } from './kubeconfig.js';
 
 export interface ApiAnswer {
@@ -48,7 +48,7 @@ export async function openApi(access: ClusterAccess): Promise<Api | null> {
     };
   } catch (error) {
     throw new InputError(
-      `The way into the cluster cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+      `The way into the cluster cannot be read: ${messageOf(error)}.`,
       'Name a readable file with --kubeconfig, and a context of it with --context.',
       error,
     );

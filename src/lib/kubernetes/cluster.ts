@@ -1,7 +1,7 @@
 // The cluster as a source of routes: watches fill the store, what changed is made into
 // routes again, and each change is followed until it is in the kernel.
 import type { AgentLog } from '../agent/log.js';
-import { InputError } from '../errors.js';
+import { InputError, messageOf } from '../errors.js';
 import type { RouteField } from '../field/types.js';
 import type { Route, RouteKnobs, RouteSet } from '../routes/route-set.js';
 import { readAnnotations, type WrongAnnotation } from './annotations.js';
@@ -351,9 +351,7 @@ export class ClusterRoutes {
         if (isAborted(signal)) return;
         pauseMs = backoff.nextMs();
         if (!told) {
-          log.warn(
-            `the node ${nodeName}: ${error instanceof Error ? error.message : String(error)}`,
-          );
+          log.warn(`the node ${nodeName}: ${messageOf(error)}`);
         }
         told = true;
       }
@@ -370,7 +368,7 @@ export class ClusterRoutes {
       keepApiEndpoints(this.options.endpointsFile, this.client.url, endpoints);
     } catch (error) {
       this.options.log.warn(
-        `the API server's endpoints cannot be kept in ${this.options.endpointsFile}: ${error instanceof Error ? error.message : String(error)}`,
+        `the API server's endpoints cannot be kept in ${this.options.endpointsFile}: ${messageOf(error)}`,
       );
     }
   }

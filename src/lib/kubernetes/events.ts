@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 
 import type { AgentLog } from '../agent/log.js';
+import { messageOf } from '../errors.js';
 import { ApiError } from './client.js';
 
 export type EventReason = 'NityAnnotationIgnored' | 'NityScaleHint';
@@ -110,9 +111,7 @@ export class EventWriter {
       // Without the right to write Events the log has them, and this is told once.
       if (this.stop.signal.aborted || this.refused) return;
       this.refused = true;
-      log.warn(
-        `an Event could not be written: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      log.warn(`an Event could not be written: ${messageOf(error)}`);
     }
   }
 }

@@ -1,6 +1,7 @@
 // List, then watch, for as long as the agent lives. Whatever goes wrong is told, waited
 // for and tried again; what was heard last stays until a whole new list is there.
 import type { AgentLog } from '../agent/log.js';
+import { messageOf } from '../errors.js';
 import { ApiError, type ApiClient } from './client.js';
 import type { Identity } from './objects.js';
 import type { Sink } from './store.js';
@@ -137,7 +138,7 @@ export class Watch<T extends Identity> {
   }
 
   private async wait(error: unknown, signal: AbortSignal): Promise<void> {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     this.state = 'waiting';
     this.failures++;
     const { log, resource } = this.options;

@@ -5,7 +5,7 @@ import type { RequestOptions } from 'node:https';
 import { Worker } from 'node:worker_threads';
 import type { KubeConfig } from '@kubernetes/client-node';
 
-import { InputError } from '../errors.js';
+import { InputError, messageOf } from '../errors.js';
 import { loadKubeconfig, type ClusterAccess } from './kubeconfig.js';
 
 export interface WayIn {
@@ -167,10 +167,6 @@ async function fixed(config: KubeConfig, server: URL): Promise<Found | undefined
   };
 }
 
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 async function readServer(
   access: ClusterAccess,
 ): Promise<{ readonly config: KubeConfig; readonly server: URL }> {
@@ -179,7 +175,7 @@ async function readServer(
     config = await loadKubeconfig(access);
   } catch (error) {
     throw new InputError(
-      `The way into the cluster cannot be read: ${reasonOf(error)}.`,
+      `The way into the cluster cannot be read: ${messageOf(error)}.`,
       'Name a readable file with --kubeconfig, or serve a file with --services.',
       error,
     );

@@ -1,6 +1,7 @@
 // The agent's flight recorder: takes each tick in no time, writes it after the tick,
 // and never throws into it. On disk without end, or the last minutes in memory that
 // are written out when something happens.
+import { messageOf } from '../errors.js';
 import { aboutHere } from './about.js';
 import { dumpDirectory, writeDump, writeDumpNow } from './dumps.js';
 import type { TraceAbout } from './records.js';
@@ -122,7 +123,7 @@ export class FlightRecorder {
       this.log.info(`the last minutes were written to ${path}`);
       return path;
     } catch (error) {
-      this.log.warn(`the last minutes could not be written to ${this.dumps}: ${reasonOf(error)}`);
+      this.log.warn(`the last minutes could not be written to ${this.dumps}: ${messageOf(error)}`);
       return undefined;
     }
   }
@@ -149,7 +150,7 @@ export class FlightRecorder {
       const path = writeDumpNow(this.dumps, most, 'crash', parts);
       this.log.warn(`the last minutes were written to ${path}`);
     } catch (error) {
-      this.log.warn(`the flight recorder could not write: ${reasonOf(error)}`);
+      this.log.warn(`the flight recorder could not write: ${messageOf(error)}`);
     }
   }
 
@@ -184,8 +185,8 @@ export class FlightRecorder {
         this.noticeChange(tick);
       } catch (error) {
         const { sequence } = tick;
-        this.writer?.lose({ from: sequence, to: sequence, ticks: 1, why: reasonOf(error) });
-        if (!this.complained) this.log.warn(`a tick could not be recorded: ${reasonOf(error)}`);
+        this.writer?.lose({ from: sequence, to: sequence, ticks: 1, why: messageOf(error) });
+        if (!this.complained) this.log.warn(`a tick could not be recorded: ${messageOf(error)}`);
         this.complained = true;
       }
     }
@@ -217,8 +218,4 @@ function changeOf({ sequence, inputs, knobs, reasons }: RecordableTick): string 
   const kinds = new Set(reasons.map(({ change }) => change.of));
   if (kinds.has('hold')) return 'hold';
   return kinds.has('admission') || kinds.has('override') ? 'admission' : undefined;
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

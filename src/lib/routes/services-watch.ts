@@ -3,7 +3,7 @@
 import { readFileSync, watch, type FSWatcher } from 'node:fs';
 import { basename, dirname } from 'node:path';
 
-import { InputError } from '../errors.js';
+import { InputError, messageOf } from '../errors.js';
 import type { RouteSet } from './route-set.js';
 import { describeProblem } from '../yaml-input.js';
 import { parseServices } from './services-file.js';
@@ -28,7 +28,7 @@ function read(path: string): string {
     return readFileSync(path, 'utf8');
   } catch (error) {
     throw new InputError(
-      `The services file ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+      `The services file ${path} cannot be read: ${messageOf(error)}.`,
       'Name a readable file with --services.',
       error,
     );

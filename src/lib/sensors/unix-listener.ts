@@ -4,7 +4,7 @@ import { chmodSync, lstatSync, renameSync, rmSync, statSync, type Stats } from '
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 
-import { errnoOf, InputError, UnsafeError } from '../errors.js';
+import { errnoOf, InputError, messageOf, UnsafeError } from '../errors.js';
 
 /** sun_path of sockaddr_un less its closing zero (unix(7)); a longer one would be cut silently. */
 const longestPathBytes = 107;
@@ -36,7 +36,7 @@ export async function listenAtPath(
     server.close();
     removeSocket(temporary);
     throw new InputError(
-      `The socket ${path} cannot be made: ${wordsOf(error)}.`,
+      `The socket ${path} cannot be made: ${messageOf(error)}.`,
       'Name a path in a directory that the agent may write to.',
       error,
     );
@@ -125,8 +125,4 @@ function removeSocket(path: string): void {
 
 function lookAt(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,6 @@
 // Is this a kernel that the dataplane runs on, and runs well?
 import { fail, ok, warn, type Rule } from '../check.js';
-import { newerThan } from '../kernel-release.js';
+import { newerThan } from '../../dataplane/kernel-release.js';
 
 /** Read in user space and in kernel without leaving either; others cost a bus access a read. */
 const quickClocks = ['tsc', 'kvm-clock', 'hyperv_clocksource_tsc_page', 'arch_sys_counter'];

@@ -1,6 +1,6 @@
 // May this process ask the kernel at all?
 import { fail, ok, some, warn, type Rule } from '../check.js';
-import { newerThan } from '../kernel-release.js';
+import { newerThan } from '../../dataplane/kernel-release.js';
 
 const needed = ['CAP_BPF', 'CAP_NET_ADMIN', 'CAP_PERFMON'] as const;
 

@@ -1,5 +1,5 @@
 // Is every program attached, where it ought to be, and the one that this build has?
-import { programNames } from '../../dataplane/loader.js';
+import { programNames } from '../../dataplane/programs.js';
 import { count, fail, ok, some, warn, type Rule } from '../check.js';
 import type { Observed } from '../observed.js';
 

@@ -3,7 +3,8 @@ import { samplerOf } from '../chance/distributions.js';
 import { randomOf } from '../chance/random.js';
 import type { Mark } from '../result.js';
 import { backendsNamed, type Fault, type FaultOf, type Scenario } from '../scenario.js';
-import type { Place, World } from './world.js';
+import type { Place } from './backends.js';
+import type { World } from './world.js';
 
 /** Whose agent can be harmed; a policy without an agent has none. */
 export interface AgentHost {
@@ -81,11 +82,11 @@ function replace(
     turn++;
     world.at(atMs, () => {
       const served = world.served[service] ?? [];
-      const old = world.endpoints[served[place] ?? -1];
+      const old = world.backends.endpoints[served[place] ?? -1];
       if (old === undefined) return;
       old.gone = true;
       world.at(world.nowMs + fault.lag, () => {
-        const made = world.newEndpoint(service, place);
+        const made = world.backends.newEndpoint(service, place);
         if (fault.cold !== undefined) {
           made.coldFactor = fault.cold.factor;
           made.coldUntilMs = world.nowMs + fault.cold.for;
@@ -118,7 +119,7 @@ function harmAgents({ world, agents, stopped }: Stage, fault: FaultOf<'agent'>):
 function play(stage: Stage, fault: Fault): void {
   const { world, scenario } = stage;
   const numbers = 'backends' in fault ? (backendsNamed(scenario, fault.backends) ?? []) : [];
-  const places = numbers.flatMap((number) => world.places[number] ?? []);
+  const places = numbers.flatMap((number) => world.backends.places[number] ?? []);
   const each = (change: (place: Place) => void) => () => {
     places.forEach(change);
   };

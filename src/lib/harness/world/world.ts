@@ -1,12 +1,13 @@
-// The simulated world: clients dial, a front sends them somewhere, backends work, refuse
-// or hang, and the clock is whatever comes next. Nothing here balances anything.
+// The simulated world: clients dial, a front sends them somewhere, a backend answers,
+// refuses or hangs, and the clock is whatever comes next. Nothing here balances anything.
 //
 // A connection takes one trip of the path to be established or refused, and another for
 // each exchange, which is travelled after the backend has done its work.
-import { exponential, samplerOf, type Sampler } from '../chance/distributions.js';
+import { exponential } from '../chance/distributions.js';
 import { randomOf, type Random } from '../chance/random.js';
 import type { End, Load, NodeView } from '../balancer.js';
 import { rateAt, type Scenario } from '../scenario.js';
+import { Backends, type Endpoint, type Placed } from './backends.js';
 import { Calendar } from './calendar.js';
 import type { Front } from './front.js';
 import { Ledger } from './ledger.js';
@@ -24,38 +25,6 @@ const Event = {
   call: 7,
 } as const;
 
-/** How a backend's place in its service does; faults write here. */
-export interface Place {
-  readonly name: string;
-  readonly concurrency: number;
-  readonly queue: number;
-  readonly pathMs: number;
-  service: Sampler;
-  /** Multiplies service times. */
-  factor: number;
-  refuseShare: number;
-  failShare: number;
-  hangs: boolean;
-}
-
-/** A backend that is, or was, in a place. Numbers are never used again. */
-export interface Endpoint {
-  readonly number: number;
-  readonly service: number;
-  readonly place: number;
-  /** Its process is gone: connects are refused. */
-  gone: boolean;
-  /** Until when it is cold, and how much slower then. */
-  coldUntilMs: number;
-  coldFactor: number;
-  busy: number;
-  /** Jobs in line, oldest at `head`. */
-  line: number[];
-  head: number;
-  /** Moving average of what it took of late, for those that probe. */
-  latencyMs: number;
-}
-
 export interface WorldOptions {
   readonly scenario: Scenario;
   readonly seed: number;
@@ -65,16 +34,13 @@ export interface WorldOptions {
   readonly onPick?: (nowMs: number, endpoint: Endpoint) => void;
 }
 
-/** Weight of the newest in an endpoint's own idea of its latency. */
-const latencyGain = 0.1;
 /** A probe is answered by the connection's own task: a trip there and back, no work. */
 const leastTripMs = 0.05;
 
 export class World {
   readonly calendar = new Calendar();
   readonly ledger = new Ledger();
-  readonly places: Place[];
-  readonly endpoints: Endpoint[] = [];
+  readonly backends: Backends;
   /** By service, in the order of their numbers; what clients are told. */
   readonly served: number[][];
   readonly fronts: Front[];
@@ -103,36 +69,16 @@ export class World {
   private readonly attempts = new Map<number, number>();
   private readonly home: number[] = [];
 
-  // Jobs at backends, by number: a client that gave up leaves its job behind.
-  private readonly jobConnection: number[] = [];
-  private readonly jobStamp: number[] = [];
-  private readonly jobEndpoint: number[] = [];
-  private readonly jobBeganMs: number[] = [];
-  private readonly freeJobs: number[] = [];
-
   constructor({ scenario, seed, makeFront, onPick }: WorldOptions) {
     this.scenario = scenario;
     this.onPick = onPick;
     this.arrivals = randomOf(seed, 'arrivals');
     this.luck = randomOf(seed, 'luck');
-    this.places = scenario.backends.flatMap((group) =>
-      Array.from({ length: group.count }, (_, i): Place => {
-        const purpose = `service of ${group.name} ${i}`;
-        return {
-          name: group.count === 1 ? group.name : `${group.name}-${i}`,
-          concurrency: group.concurrency ?? Infinity,
-          queue: group.queue ?? Infinity,
-          pathMs: group.path,
-          service: samplerOf(group.service, randomOf(seed, purpose)),
-          factor: 1,
-          refuseShare: 0,
-          failShare: 0,
-          hangs: false,
-        };
-      }),
-    );
+    this.backends = new Backends(scenario, seed, (atMs, job) => {
+      this.calendar.at(atMs, Event.finish, job);
+    });
     this.served = Array.from({ length: scenario.services }, (_, service) =>
-      this.places.map((_, place) => this.newEndpoint(service, place).number),
+      this.backends.places.map((_, place) => this.backends.newEndpoint(service, place).number),
     );
     this.fronts = Array.from({ length: scenario.nodes }, (_, node) =>
       makeFront(node, this.viewOf(randomOf(seed, `node ${node}`))),
@@ -151,23 +97,6 @@ export class World {
         this.probe(backend, heard);
       },
     };
-  }
-
-  newEndpoint(service: number, place: number): Endpoint {
-    const made: Endpoint = {
-      number: this.endpoints.length,
-      service,
-      place,
-      gone: false,
-      coldUntilMs: 0,
-      coldFactor: 1,
-      busy: 0,
-      line: [],
-      head: 0,
-      latencyMs: 0,
-    };
-    this.endpoints.push(made);
-    return made;
   }
 
   /** Tells every node who serves. */
@@ -274,40 +203,39 @@ export class World {
     const service = (this.home[request] ?? 0) % this.scenario.services;
     this.connects++;
     const number = this.frontOf(request).dial(connection, service, this.nowMs);
-    const endpoint = this.endpoints[number];
+    const placed = this.backends.find(number);
     this.stamp[connection] ??= 0;
     this.requestOf[connection] = request;
     this.endpointOf[connection] = number;
     this.exchangeOf[connection] = 0;
     this.dialledMs[connection] = this.nowMs;
-    if (endpoint === undefined) {
+    if (placed === undefined) {
       this.freeConnections.push(connection);
       this.ended(request, 'turnedAway');
       return;
     }
+    const { endpoint, place } = placed;
     if (endpoint.service !== service) {
       throw new Error(`a connect to service ${service} went to service ${endpoint.service}`);
     }
     this.ledger.place[request] = endpoint.place;
     this.onPick?.(this.nowMs, endpoint);
     const stamp = this.stamp[connection] ?? 0;
-    const pathMs = this.places[endpoint.place]?.pathMs ?? 0;
     this.calendar.at(this.nowMs + this.scenario.clients.timeout, Event.giveUp, connection, stamp);
-    this.calendar.at(this.nowMs + pathMs, Event.reach, connection, stamp);
+    this.calendar.at(this.nowMs + place.pathMs, Event.reach, connection, stamp);
   }
 
-  private placeOf(connection: number): { endpoint: Endpoint; place: Place } {
-    const endpoint = this.endpoints[this.endpointOf[connection] ?? -1];
-    const place = this.places[endpoint?.place ?? -1];
-    if (endpoint === undefined || place === undefined) throw new Error('a connection to nobody');
-    return { endpoint, place };
+  private placeOf(connection: number): Placed {
+    const placed = this.backends.find(this.endpointOf[connection] ?? -1);
+    if (placed === undefined) throw new Error('a connection to nobody');
+    return placed;
   }
 
   /** The handshake's end. */
   private reach(connection: number): void {
-    const { endpoint, place } = this.placeOf(connection);
-    const waiting = endpoint.line.length - endpoint.head;
-    const full = endpoint.busy >= place.concurrency && waiting >= place.queue;
+    const placed = this.placeOf(connection);
+    const { endpoint, place } = placed;
+    const full = this.backends.isFull(placed);
     if (endpoint.gone || full || (place.refuseShare > 0 && this.luck() < place.refuseShare)) {
       this.end(connection, 'refused');
       return;
@@ -321,50 +249,25 @@ export class World {
     const exchange = this.exchangeOf[connection] ?? 0;
     const request = this.requestOf[connection] ?? 0;
     this.frontOf(request).sent(connection, exchange, this.nowMs);
-    const { endpoint, place } = this.placeOf(connection);
+    const placed = this.placeOf(connection);
+    const { endpoint, place } = placed;
     if (endpoint.gone || (place.failShare > 0 && this.luck() < place.failShare)) {
       this.end(connection, 'failed');
       return;
     }
     if (place.hangs) return;
-    const job = this.freeJobs.pop() ?? this.jobConnection.length;
-    this.jobConnection[job] = connection;
-    this.jobStamp[job] = this.stamp[connection] ?? 0;
-    this.jobEndpoint[job] = endpoint.number;
-    this.jobBeganMs[job] = this.nowMs;
-    if (endpoint.busy < place.concurrency) this.work(job, endpoint, place);
-    else endpoint.line.push(job);
-  }
-
-  private work(job: number, endpoint: Endpoint, place: Place): void {
-    endpoint.busy++;
-    const cold = this.nowMs < endpoint.coldUntilMs ? endpoint.coldFactor : 1;
-    const tookMs = place.service() * place.factor * cold;
-    this.calendar.at(this.nowMs + tookMs, Event.finish, job);
+    this.backends.take(placed, connection, this.stamp[connection] ?? 0, this.nowMs);
   }
 
   private finish(job: number): void {
-    const endpoint = this.endpoints[this.jobEndpoint[job] ?? -1];
-    const place = this.places[endpoint?.place ?? -1];
-    if (endpoint === undefined || place === undefined) throw new Error('a job at no backend');
-    endpoint.busy--;
-    const tookMs = this.nowMs - (this.jobBeganMs[job] ?? 0);
-    endpoint.latencyMs += (tookMs - endpoint.latencyMs) * latencyGain;
-    const connection = this.jobConnection[job] ?? 0;
-    const stamp = this.jobStamp[job] ?? 0;
-    this.freeJobs.push(job);
+    const done = this.backends.finish(job, this.nowMs);
+    const { endpoint, place, connection, stamp } = done;
     if (stamp === this.stamp[connection] && !place.hangs) {
       if (endpoint.gone) this.end(connection, 'failed');
       else if (place.pathMs === 0) this.answer(connection);
       else this.calendar.at(this.nowMs + place.pathMs, Event.answer, connection, stamp);
     }
-    const next = endpoint.line[endpoint.head];
-    if (next === undefined || endpoint.busy >= place.concurrency) return;
-    if (++endpoint.head > 1024 && endpoint.head * 2 > endpoint.line.length) {
-      endpoint.line = endpoint.line.slice(endpoint.head);
-      endpoint.head = 0;
-    }
-    this.work(next, endpoint, place);
+    this.backends.beginNext(done, this.nowMs);
   }
 
   private answer(connection: number): void {
@@ -427,18 +330,16 @@ export class World {
     this.ledger.close(request, this.nowMs, end);
   }
 
-  /** What a backend says of itself: requests it has, and its latency of late at about that load. */
   private probe(number: number, heard: (load: Load) => void): void {
-    const endpoint = this.endpoints[number];
-    const place = this.places[endpoint?.place ?? -1];
-    if (endpoint === undefined || place === undefined) return;
+    const placed = this.backends.find(number);
+    if (placed === undefined) return;
+    const { endpoint, place } = placed;
     const half = Math.max(leastTripMs, place.pathMs) / 2;
     this.at(this.nowMs + half, () => {
       if (endpoint.gone || place.hangs || place.refuseShare >= 1) return;
-      const inFlight = endpoint.busy + endpoint.line.length - endpoint.head;
-      const { latencyMs } = endpoint;
+      const load = this.backends.loadOf(endpoint);
       this.at(this.nowMs + half, () => {
-        heard({ inFlight, latencyMs });
+        heard(load);
       });
     });
   }
