@@ -9,7 +9,7 @@ import type { Audit, AuditOptions } from '../audit/metrics.js';
 import { describeAddress, type Address } from '../audit/address.js';
 import type { HttpServer } from '../audit/http.js';
 import { socketsObjectPath } from '../dataplane/loader.js';
-import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
+import { exclusivelyNow, lockAsAgent, openPlane, pinIdentity } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { Agent, type Tick } from './agent.js';
@@ -101,6 +101,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
   const { pinPath, log, signal } = options;
   let { knobs } = options;
   const undo: (() => void | Promise<void>)[] = [];
+  const identity = pinIdentity(pinPath);
   const plane = openPlane(pinPath);
   undo.push(() => {
     plane.close();
@@ -128,7 +129,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
     const agent = new Agent({
       plane,
       knobs,
-      exclusively: (change) => exclusivelyNow(pinPath, change),
+      exclusively: (change) => exclusivelyNow(pinPath, identity, change),
       senses,
       phase,
     });
