@@ -251,6 +251,16 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     expect((counts['red'] ?? 0) + (counts['blue'] ?? 0)).toBe(connects);
   });
 
+  it('has no compiler in its image, and needs none: what it loads is built', async () => {
+    const tools = 'cc gcc g++ clang make bpftool';
+    const one = run(image, agent, {
+      argv: ['sh', '-c', `for tool in ${tools}; do command -v $tool; done; ls /opt/nity/bpf/build`],
+    });
+    running.push(one);
+    await one.ended();
+    expect(one.log().trim().split('\n')).toEqual(['nity.bpf.o', 'nity.node', 'sockets.bpf.o']);
+  });
+
   it('finds the root of the node’s cgroups behind its own', async () => {
     const one = run(image, agent, {
       below: cgroup,
