@@ -76,11 +76,11 @@ export class UnloadedError extends NityError {
 }
 
 export class NoAgentError extends NityError {
-  constructor(pinPath: string) {
+  constructor(pinPath: string, who = 'No agent') {
     super(
       'NO_AGENT',
       4,
-      `No agent answers for the dataplane at ${pinPath}.`,
+      `${who} answers for the dataplane at ${pinPath}.`,
       'Start one with `nity run-agent`; `nity inspect` shows what the kernel does without it.',
     );
   }

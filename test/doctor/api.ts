@@ -21,6 +21,9 @@ export class ApiStub {
   denied: string[] = [];
   aheadMs = 0;
   proxyMode = 'nftables';
+  knowsWhoAsks = true;
+  /** Whether it answers a SelfSubjectAccessReview. */
+  reviews = true;
   private readonly server: Server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -29,8 +32,8 @@ export class ApiStub {
       const [path = ''] = (request.url ?? '').split('?');
       this.asked.push({ path, authorization: request.headers.authorization, body });
       response.setHeader('date', new Date(Date.now() - this.aheadMs).toUTCString());
-      const answer = this.answer(path, body);
-      response.writeHead(answer === undefined ? 404 : 200);
+      const answer = this.knowsWhoAsks ? this.answer(path, body) : undefined;
+      response.writeHead(!this.knowsWhoAsks ? 401 : answer === undefined ? 404 : 200);
       response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
     });
   });
@@ -72,6 +75,7 @@ export class ApiStub {
       case '/apis/discovery.k8s.io/v1/endpointslices':
         return { items: this.slices };
       case '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews': {
+        if (!this.reviews) return undefined;
         const { spec } = JSON.parse(body) as {
           spec: { resourceAttributes: { verb: string; resource: string } };
         };

@@ -6,7 +6,8 @@ import type { CounterName } from '../dataplane/counters.js';
 import type { FieldFaults } from '../dataplane/field-faults.js';
 import type { BelowHook, Hook, Leftover, SeenBuild, SeenPins } from '../dataplane/inspection.js';
 import type { BoundedTable, TableUse } from '../dataplane/table-use.js';
-import type { ClusterSeen } from './cluster.js';
+import type { ClusterStatus } from '../kubernetes/status.js';
+import type { ClusterSeen, KubeProxyMode } from './cluster.js';
 import type { StallTotals } from '../sensors/psi.js';
 import type { Exhaustible, Reading, StallResource, Usage } from '../field/signals.js';
 
@@ -55,6 +56,8 @@ export interface AgentSeen {
   readonly startedAgoMs: number;
   /** What it says of itself; null: nothing. */
   readonly report: Report | null;
+  /** How it is with its cluster; null: it follows none, or says nothing. */
+  readonly cluster: ClusterStatus | null;
 }
 
 export interface RouteSeen {
@@ -110,4 +113,6 @@ export interface Observed {
   readonly sensors: Sensors;
   /** Null: no cluster is named. */
   readonly cluster: ClusterSeen | null;
+  /** Not asked, and null, where no cluster is named and the agent follows none. */
+  readonly kubeProxyMode: KubeProxyMode;
 }

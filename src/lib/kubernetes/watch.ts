@@ -205,9 +205,14 @@ export class Watch<T extends Identity> {
     try {
       const end = await client.lines(
         path,
-        (line) => {
-          version = this.hear(line) ?? version;
-          lines++;
+        {
+          onOpen: () => {
+            this.heard();
+          },
+          onLine: (line) => {
+            version = this.hear(line) ?? version;
+            lines++;
+          },
         },
         signal,
       );
