@@ -29,6 +29,8 @@ interface Happened {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   readonly plural: Plural;
   readonly object: KubeObject;
+  /** What it was before; an event of MODIFIED has it. */
+  readonly before?: KubeObject | undefined;
 }
 
 interface Watcher {
@@ -61,6 +63,8 @@ export interface Faults {
   frozen: boolean;
   /** Answers every request with this status. */
   status: number | undefined;
+  /** With that status: seconds in which it does not want to be asked again. */
+  retryAfter: number | undefined;
   /** Lists end with 410 on their second page, so many times. */
   expiredPages: number;
   /** Watches begin with 410, so many times. */
@@ -98,6 +102,7 @@ export class ApiServer {
   readonly faults: Faults = {
     frozen: false,
     status: undefined,
+    retryAfter: undefined,
     expiredPages: 0,
     goneWatches: 0,
     duplicates: false,
@@ -218,7 +223,7 @@ export class ApiServer {
       },
     };
     this.objects.set(key, stored);
-    this.happen(known === undefined ? 'ADDED' : 'MODIFIED', plural, stored);
+    this.happen(known === undefined ? 'ADDED' : 'MODIFIED', plural, stored, known);
     return stored;
   }
 
@@ -310,8 +315,13 @@ export class ApiServer {
     return `${plural}/${namespace}/${name}`;
   }
 
-  private happen(type: Happened['type'], plural: Plural, object: KubeObject): void {
-    const happened = { version: this.version, type, plural, object };
+  private happen(
+    type: Happened['type'],
+    plural: Plural,
+    object: KubeObject,
+    before?: KubeObject,
+  ): void {
+    const happened = { version: this.version, type, plural, object, before };
     this.history.push(happened);
     if (this.faults.frozen) return;
     for (const watcher of this.watchers) this.send(watcher, happened);
@@ -319,9 +329,14 @@ export class ApiServer {
 
   private send(
     { plural, matches, response }: Watcher,
-    { type, plural: of, object }: Happened,
+    { type: what, plural: of, object, before }: Happened,
   ): void {
-    if (plural !== of || !matches(object)) return;
+    if (plural !== of) return;
+    // To who watches a selection, an object that enters it is added, and one that leaves deleted.
+    const was = before !== undefined && matches(before);
+    const is = matches(object);
+    if (!is && !was) return;
+    const type = what !== 'MODIFIED' ? what : !is ? 'DELETED' : was ? what : 'ADDED';
     const line = `${JSON.stringify({ type, object })}\n`;
     response.write(this.faults.duplicates ? line + line : line);
   }
@@ -354,8 +369,9 @@ export class ApiServer {
   }
 
   private answer(asked: IncomingMessage, answer: ServerResponse, url: URL): void {
-    const { status } = this.faults;
+    const { status, retryAfter } = this.faults;
     if (status !== undefined) {
+      if (retryAfter !== undefined) answer.setHeader('retry-after', retryAfter);
       this.fail(answer, status, 'Fault', `the test says ${status}`);
       return;
     }
