@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 export interface Asked {
   readonly path: string;
+  readonly query: string;
   readonly authorization: string | undefined;
   readonly body: string;
 }
@@ -29,8 +30,8 @@ export class ApiStub {
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
       const body = Buffer.concat(chunks).toString();
-      const [path = ''] = (request.url ?? '').split('?');
-      this.asked.push({ path, authorization: request.headers.authorization, body });
+      const [path = '', query = ''] = (request.url ?? '').split('?');
+      this.asked.push({ path, query, authorization: request.headers.authorization, body });
       response.setHeader('date', new Date(Date.now() - this.aheadMs).toUTCString());
       const answer = this.knowsWhoAsks ? this.answer(path, body) : undefined;
       response.writeHead(!this.knowsWhoAsks ? 401 : answer === undefined ? 404 : 200);

@@ -106,6 +106,12 @@ describe('the doctor asks the cluster', () => {
     ]);
   });
 
+  it('and asks for no more than a page of a large one', async () => {
+    await probe();
+    const listed = stub.asked.filter(({ path }) => /(services|endpointslices)$/.test(path));
+    expect(listed.map(({ query }) => query)).toEqual(['limit=500', 'limit=500']);
+  });
+
   it.each([
     [0, 'ok', /^within a second$/],
     [20_000, 'warn', /^(19|20)\.\d s ahead$/],
