@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { generate } from 'selfsigned';
 
@@ -208,6 +209,12 @@ export class ApiServer {
     writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
   }
 
+  /** What the kubelet gives to a pod of a ServiceAccount. */
+  writeServiceAccount(directory: string, token = goodToken): void {
+    writeFileSync(join(directory, 'token'), token, { mode: 0o600 });
+    writeFileSync(join(directory, 'ca.crt'), this.pair.cert);
+  }
+
   // What the cluster does.
 
   apply(plural: Plural, object: KubeObject): KubeObject {
@@ -375,6 +382,21 @@ export class ApiServer {
       this.fail(answer, status, 'Fault', `the test says ${status}`);
       return;
     }
+    const token = asked.headers.authorization?.replace('Bearer ', '') ?? '';
+    const rights = this.rights.get(token);
+    if (rights === undefined) {
+      this.fail(answer, 401, 'Unauthorized');
+      return;
+    }
+    const may = (what: string) => token === adminToken || rights.has(what);
+    if (url.pathname === '/version') {
+      this.tell(answer, 200, { gitVersion: 'v1.36.0' });
+      return;
+    }
+    if (url.pathname.endsWith('/selfsubjectaccessreviews')) {
+      void this.review(asked, answer, may);
+      return;
+    }
     const path =
       /^\/(?:api\/v1|apis\/discovery\.k8s\.io\/v1)(?:\/namespaces\/([^/]+))?\/([a-z]+)(?:\/([^/]+))?$/.exec(
         url.pathname,
@@ -388,13 +410,7 @@ export class ApiServer {
     const isWatch = url.searchParams.get('watch') !== null;
     const verb =
       verbs[asked.method ?? ''] ?? (name !== undefined ? 'get' : isWatch ? 'watch' : 'list');
-    const token = asked.headers.authorization?.replace('Bearer ', '') ?? '';
-    const rights = this.rights.get(token);
-    if (rights === undefined) {
-      this.fail(answer, 401, 'Unauthorized');
-      return;
-    }
-    if (token !== adminToken && !rights.has(`${verb} ${plural}`)) {
+    if (!may(`${verb} ${plural}`)) {
       this.fail(answer, 403, 'Forbidden', `${plural} is forbidden: cannot ${verb}`);
       return;
     }
@@ -423,6 +439,17 @@ export class ApiServer {
   private tell(answer: ServerResponse, status: number, object: unknown): void {
     answer.writeHead(status, { 'content-type': 'application/json' });
     answer.end(JSON.stringify(object));
+  }
+
+  private async review(
+    asked: IncomingMessage,
+    answer: ServerResponse,
+    may: (what: string) => boolean,
+  ): Promise<void> {
+    const { resourceAttributes: of } = (await bodyOf(asked))['spec'] as {
+      resourceAttributes: { verb: string; resource: string };
+    };
+    this.tell(answer, 201, { status: { allowed: may(`${of.verb} ${of.resource}`) } });
   }
 
   private async create(
