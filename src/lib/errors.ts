@@ -62,12 +62,25 @@ export class NotLoadedError extends NityError {
   }
 }
 
+/** Somebody took the dataplane from under the agent, by force. */
+export class UnloadedError extends NityError {
+  constructor(pinPath: string, cause?: unknown) {
+    super(
+      'UNLOADED',
+      4,
+      `The dataplane at ${pinPath} was unloaded under the agent.`,
+      'If it is to serve again, start the agent again: it loads what is not loaded.',
+      cause,
+    );
+  }
+}
+
 export class NoAgentError extends NityError {
-  constructor(pinPath: string) {
+  constructor(pinPath: string, who = 'No agent') {
     super(
       'NO_AGENT',
       4,
-      `No agent answers for the dataplane at ${pinPath}.`,
+      `${who} answers for the dataplane at ${pinPath}.`,
       'Start one with `nity run-agent`; `nity inspect` shows what the kernel does without it.',
     );
   }

@@ -59,7 +59,13 @@ const cluster: ClusterStatus = {
   programming: new Latencies().summary(),
   applying: new Latencies().summary(),
   skipped: [leftOut, { ...leftOut, service: 'shop/other-dns' }],
-  hints: [],
+  hints: (['monopoly', 'monopoly', 'soft'] as const).map((kind, i) => ({
+    service: 'shop/cart',
+    route: `shop/cart:${i}`,
+    kind,
+    sinceMs: 0,
+    words: '',
+  })),
   events: { written: 2, dropped: 1 },
   requests: 17,
   progress: {},
@@ -234,6 +240,8 @@ describe('the metrics', () => {
         'nity_cluster_watches{state="waiting"}': '1',
         'nity_cluster_skipped{reason="protocol"}': '2',
         'nity_cluster_skipped{reason="room"}': '0',
+        'nity_cluster_scale_hint{service="shop/cart",why="monopoly"}': '1',
+        'nity_cluster_scale_hint{service="shop/cart",why="soft"}': '1',
         nity_cluster_requests_total: '17',
         'nity_cluster_events_total{outcome="dropped"}': '1',
         'nity_cluster_applying_seconds_bucket{le="0.05"}': '1',
@@ -243,6 +251,28 @@ describe('the metrics', () => {
         nity_cluster_programming_seconds_count: '0',
       });
     }
+  });
+
+  it('name no more Services that want replicas than so many', async () => {
+    begin([route(1, [8001])]);
+    tick();
+    const hints = Array.from({ length: 40 }, (_, i) => ({
+      ...{ service: `shop/s${i}`, route: `shop/s${i}:http`, sinceMs: 0, words: '' },
+      kind: 'soft' as const,
+    }));
+    let standing = hints;
+    audit = new Audit({
+      plane,
+      version: '1.2.3',
+      addresses: () => agent.addressCount(),
+      ofProcess: false,
+      cluster: () => ({ ...cluster, hints: standing }),
+    });
+    const named = async () =>
+      (await lines()).filter((line) => line.startsWith('nity_cluster_scale_hint'));
+    expect(await named()).toHaveLength(namedRoutes);
+    standing = [];
+    expect(await named()).toEqual([]);
   });
 
   it('stay within the catalogue: no other name, no other value of a label, no more series', async () => {

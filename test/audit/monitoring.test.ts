@@ -96,6 +96,63 @@ describe('the alerts', () => {
   });
 });
 
+describe('the rule for an autoscaler', () => {
+  const [, text = ''] = /```yaml\n(groups:\n[^]*?)```/.exec(read('docs/ops/kubernetes.md')) ?? [];
+  const [rule] = (parse(text) as { groups: { rules: { expr: string }[] }[] }).groups.flatMap(
+    ({ rules }) => rules,
+  );
+
+  it('asks for what is served', () => {
+    expectServed(rule?.expr ?? '');
+  });
+
+  it.skipIf(noPrometheus !== undefined)(
+    'wants more replicas where nodes complain, else none',
+    () => {
+      const directory = mkdtempSync(join(tmpdir(), 'nity-scale-'));
+      writeFileSync(join(directory, 'rules.yaml'), text);
+      const hint = (node: string, service: string, why: string) => ({
+        series: `nity_cluster_scale_hint{instance="${node}",service="${service}",why="${why}"}`,
+        values: '1 1',
+      });
+      const nodes = ['a', 'b', 'c', 'd'].map((node) => ({
+        series: `nity_cluster_synced{instance="${node}"}`,
+        values: '1 1',
+      }));
+      const wanted = (value: number, ...hints: ReturnType<typeof hint>[]) => ({
+        interval: '1m',
+        input_series: [...nodes, ...hints],
+        promql_expr_test: [
+          {
+            expr: 'nity_wanted_replicas_ratio',
+            eval_time: '1m',
+            exp_samples: [
+              { labels: 'nity_wanted_replicas_ratio{namespace="shop", service="cart"}', value },
+            ],
+          },
+        ],
+      });
+      const tests = [
+        wanted(0, hint('a', 'shop/pay', 'soft')),
+        wanted(1.125, hint('a', 'shop/cart', 'monopoly')),
+        // Two ports of it on one node are one node's complaint.
+        wanted(
+          1.25,
+          hint('a', 'shop/cart', 'soft'),
+          hint('a', 'shop/cart', 'hard'),
+          hint('b', 'shop/cart', 'soft'),
+        ),
+      ];
+      const file = join(directory, 'test.yaml');
+      writeFileSync(file, JSON.stringify({ rule_files: ['rules.yaml'], tests }));
+      const tried = promtool(['test', 'rules', file]);
+      rmSync(directory, { recursive: true });
+      expect(tried.said).toContain('SUCCESS');
+      expect(tried.code).toBe(0);
+    },
+  );
+});
+
 describe('the dashboard', () => {
   const { panels } = JSON.parse(read('deploy/monitoring/dashboard.json')) as Dashboard;
 

@@ -157,6 +157,18 @@ describe('the agent’s pod', () => {
     }
   });
 
+  it('leaves a node that is labelled nity.dev/agent=off', () => {
+    expect(pod['affinity']).toEqual({
+      nodeAffinity: {
+        requiredDuringSchedulingIgnoredDuringExecution: {
+          nodeSelectorTerms: [
+            { matchExpressions: [{ key: 'nity.dev/agent', operator: 'NotIn', values: ['off'] }] },
+          ],
+        },
+      },
+    });
+  });
+
   it('is probed where it answers, on the loopback only', () => {
     const address = agent.env?.find(({ name }) => name === 'NITY_HEALTH_ADDR')?.value;
     for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe']) {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 export interface Asked {
   readonly path: string;
+  readonly query: string;
   readonly authorization: string | undefined;
   readonly body: string;
 }
@@ -21,16 +22,19 @@ export class ApiStub {
   denied: string[] = [];
   aheadMs = 0;
   proxyMode = 'nftables';
+  knowsWhoAsks = true;
+  /** Whether it answers a SelfSubjectAccessReview. */
+  reviews = true;
   private readonly server: Server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
       const body = Buffer.concat(chunks).toString();
-      const [path = ''] = (request.url ?? '').split('?');
-      this.asked.push({ path, authorization: request.headers.authorization, body });
+      const [path = '', query = ''] = (request.url ?? '').split('?');
+      this.asked.push({ path, query, authorization: request.headers.authorization, body });
       response.setHeader('date', new Date(Date.now() - this.aheadMs).toUTCString());
-      const answer = this.answer(path, body);
-      response.writeHead(answer === undefined ? 404 : 200);
+      const answer = this.knowsWhoAsks ? this.answer(path, body) : undefined;
+      response.writeHead(!this.knowsWhoAsks ? 401 : answer === undefined ? 404 : 200);
       response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
     });
   });
@@ -72,6 +76,7 @@ export class ApiStub {
       case '/apis/discovery.k8s.io/v1/endpointslices':
         return { items: this.slices };
       case '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews': {
+        if (!this.reviews) return undefined;
         const { spec } = JSON.parse(body) as {
           spec: { resourceAttributes: { verb: string; resource: string } };
         };

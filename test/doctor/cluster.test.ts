@@ -2,12 +2,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { Finding, Rule } from '../../src/lib/doctor/check.js';
-import { probeCluster, type ClusterSeen, type SkippedPort } from '../../src/lib/doctor/cluster.js';
+import { askKubeProxy, probeCluster } from '../../src/lib/doctor/cluster.js';
 import type { Observed } from '../../src/lib/doctor/observed.js';
 import { clusterRules } from '../../src/lib/doctor/rules/cluster.js';
 import { InputError } from '../../src/lib/errors.js';
 import { openApi } from '../../src/lib/kubernetes/ask.js';
+import type { ClusterStatus } from '../../src/lib/kubernetes/status.js';
 import { ApiStub } from './api.js';
+import { healthyFollowing, healthyPlane } from './healthy.js';
 
 let stub: ApiStub;
 
@@ -20,15 +22,26 @@ afterEach(() => {
   stub.close();
 });
 
-async function probe(skipped: readonly SkippedPort[] = []): Promise<ClusterSeen> {
+type Parts = Pick<Observed, 'cluster' | 'kubeProxyMode'>;
+
+async function probe(): Promise<Parts> {
   const api = await openApi({ kubeconfig: stub.kubeconfig });
   if (api === null) throw new Error('the kubeconfig names a cluster');
-  return probeCluster({ api, skipped: () => Promise.resolve(skipped), kubeProxy: stub.url });
+  return { cluster: await probeCluster(api), kubeProxyMode: await askKubeProxy(stub.url) };
 }
 
-/** The rules ask for nothing but the cluster. */
-function look(cluster: ClusterSeen | null): Map<string, Finding | null> {
-  const observed = { cluster } as unknown as Observed;
+/** The rules ask for nothing but the cluster, as it is found and as the agent follows it. */
+function look(
+  { cluster, kubeProxyMode }: Parts,
+  following: Partial<ClusterStatus> | null = {},
+): Map<string, Finding | null> {
+  const status = following === null ? null : { ...healthyFollowing, ...following };
+  const agent = { ...healthyPlane.agent, cluster: status };
+  const observed = {
+    cluster,
+    kubeProxyMode,
+    plane: { kind: 'read', value: { ...healthyPlane, agent } },
+  } as unknown as Observed;
   return new Map(clusterRules.map((rule: Rule) => [rule.id, rule.look(observed)]));
 }
 
@@ -50,9 +63,10 @@ describe('the doctor asks the cluster', () => {
     stub.services = [named('shop', 'cart', [{ name: 'http', port: 80 }])];
     stub.slices = [slice('shop', 'cart', [{ name: 'http', port: 8080, protocol: 'TCP' }])];
     const found = look(await probe());
-    expect([...found.values()].map((finding) => finding?.status)).toEqual(Array(6).fill('ok'));
+    expect([...found.values()].map((finding) => finding?.status)).toEqual(Array(7).fill('ok'));
     expect(found.get('NITY100')?.seen).toMatch(/^http:\/\/127.0.0.1:\d+, v1.36.1, in \d+ ms$/);
     expect(found.get('NITY105')?.seen).toBe('mode nftables');
+    expect(found.get('NITY106')?.seen).toBe('3 Services at https://192.0.2.1:6443');
     const toApi = stub.asked.filter(({ path }) => path !== '/proxyMode');
     expect(new Set(toApi.map(({ authorization }) => authorization))).toEqual(
       new Set(['Bearer secret']),
@@ -63,9 +77,8 @@ describe('the doctor asks the cluster', () => {
     const api = await openApi({ kubeconfig: stub.kubeconfig });
     stub.close();
     if (api === null) throw new Error('the kubeconfig names a cluster');
-    const found = look(
-      await probeCluster({ api, skipped: () => Promise.resolve([]), kubeProxy: stub.url }),
-    );
+    const kubeProxyMode = await askKubeProxy(stub.url);
+    const found = look({ cluster: await probeCluster(api), kubeProxyMode });
     expect(found.get('NITY100')).toMatchObject({ status: 'fail' });
     expect(found.get('NITY100')?.seen).toContain('ECONNREFUSED');
     for (const id of ['NITY101', 'NITY102', 'NITY103']) expect(found.get(id)).toBeNull();
@@ -91,6 +104,12 @@ describe('the doctor asks the cluster', () => {
       '/proxyMode',
       '/version',
     ]);
+  });
+
+  it('and asks for no more than a page of a large one', async () => {
+    await probe();
+    const listed = stub.asked.filter(({ path }) => /(services|endpointslices)$/.test(path));
+    expect(listed.map(({ query }) => query)).toEqual(['limit=500', 'limit=500']);
   });
 
   it.each([
@@ -127,20 +146,79 @@ describe('the doctor asks the cluster', () => {
     });
   });
 
-  it('who serves what Nity skips', async () => {
-    const skipped = [{ service: 'kube/dns', port: 'dns', reason: 'protocol', detail: 'UDP' }];
-    expect(look(await probe(skipped)).get('NITY104')).toEqual({
+  it('which may not know who asks: that is told, and nothing else', async () => {
+    stub.knowsWhoAsks = false;
+    const found = look(await probe());
+    expect(found.get('NITY100')).toMatchObject({ status: 'fail' });
+    expect(found.get('NITY100')?.seen).toContain('it does not know who asks (401)');
+    for (const id of ['NITY101', 'NITY103']) expect(found.get(id)).toBeNull();
+  });
+
+  it('which may not answer what the token may do: that is told too', async () => {
+    stub.reviews = false;
+    expect(look(await probe()).get('NITY101')).toEqual({
+      status: 'warn',
+      seen: 'it answers 404 to a SelfSubjectAccessReview',
+    });
+  });
+});
+
+describe('the doctor asks the agent', () => {
+  const here: Parts = { cluster: null, kubeProxyMode: 'nftables' };
+  const [services, slices] = healthyFollowing.watches;
+  if (services === undefined || slices === undefined) throw new Error('there are two watches');
+
+  it('who serves what it skips', () => {
+    const skipped = [
+      { service: 'kube/dns', port: 'dns', address: null, reason: 'protocol', detail: 'UDP' },
+    ] as const;
+    expect(look(here, { skipped }).get('NITY104')).toEqual({
       status: 'ok',
       seen: '1 port: kube/dns:dns (protocol: UDP)',
     });
-    // Some other program has the port.
-    stub.proxyMode = '<html>';
-    const found = look(await probe(skipped));
-    expect(found.get('NITY104')).toEqual({
+    expect(look({ ...here, kubeProxyMode: null }, { skipped }).get('NITY104')).toEqual({
       status: 'warn',
       seen: '1 port: kube/dns:dns (protocol: UDP), and no kube-proxy answers',
     });
-    expect(found.get('NITY105')).toEqual({ status: 'warn', seen: 'nobody answers' });
+  });
+
+  it('whether it hears the API server, whoever else does', () => {
+    const problem = 'connect ECONNREFUSED 192.0.2.1:6443';
+    const cut = { ...slices, state: 'waiting', heardAgoMs: 65_000, problem } as const;
+    expect(look(here, { watches: [services, cut] }).get('NITY106')).toEqual({
+      status: 'fail',
+      seen: `endpointslices: ${problem} (heard 65.0 s ago)`,
+    });
+    const never = { ...services, state: 'waiting', synced: false, heardAgoMs: null } as const;
+    const refused = { ...never, problem: 'services is forbidden' };
+    expect(look(here, { synced: false, watches: [refused, slices] }).get('NITY106')).toEqual({
+      status: 'fail',
+      seen: 'services: services is forbidden (never heard)',
+    });
+  });
+
+  it('whether what it heard is served', () => {
+    expect(look(here, { synced: false }).get('NITY106')?.status).toBe('fail');
+    expect(look(here, { oldestUnappliedMs: 9_000 }).get('NITY106')?.status).toBe('ok');
+    expect(look(here, { oldestUnappliedMs: 12_300 }).get('NITY106')).toMatchObject({
+      status: 'warn',
+      seen: 'a change waits for 12.3 s',
+    });
+  });
+
+  it('and nothing of a cluster where it follows none', () => {
+    const found = look({ cluster: null, kubeProxyMode: null }, null);
+    expect([...found.values()]).toEqual(Array(7).fill(null));
+  });
+
+  it('about kube-proxy, which another program may only look like', async () => {
+    expect(await askKubeProxy(stub.url)).toBe('nftables');
+    stub.proxyMode = '<html>';
+    expect(await askKubeProxy(stub.url)).toBeNull();
+    expect(look({ ...here, kubeProxyMode: null }).get('NITY105')).toEqual({
+      status: 'warn',
+      seen: 'nobody answers',
+    });
   });
 });
 
@@ -152,7 +230,7 @@ describe('the way into the cluster', () => {
     );
   });
 
-  it('is not looked for where none is named, and the checks are left out', async () => {
+  it('is not looked for where none is named', async () => {
     const { KUBECONFIG: before } = process.env;
     delete process.env['KUBECONFIG'];
     try {
@@ -160,6 +238,5 @@ describe('the way into the cluster', () => {
     } finally {
       if (before !== undefined) process.env['KUBECONFIG'] = before;
     }
-    expect([...look(null).values()]).toEqual(Array(6).fill(null));
   });
 });

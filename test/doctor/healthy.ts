@@ -7,6 +7,8 @@ import { counterNames } from '../../src/lib/dataplane/counters.js';
 import { programNames } from '../../src/lib/dataplane/programs.js';
 import { mapNames, schemaWord } from '../../src/lib/dataplane/plane.js';
 import { neededPermissions, type ClusterSeen } from '../../src/lib/doctor/cluster.js';
+import { Latencies } from '../../src/lib/kubernetes/latencies.js';
+import type { ClusterStatus } from '../../src/lib/kubernetes/status.js';
 import type { Machine } from '../../src/lib/doctor/machine.js';
 import type { Observed, Plane } from '../../src/lib/doctor/observed.js';
 
@@ -58,6 +60,32 @@ export function plantFile(root: string, path: string, text: string): void {
   writeFileSync(join(root, path), text);
 }
 
+const unhurried = new Latencies().summary();
+const watched = { synced: true, heardAgoMs: 900, lists: 1, watches: 3, failures: 0, problem: null };
+
+/** Of an agent that is in step with its cluster. */
+export const healthyFollowing: ClusterStatus = {
+  schemaVersion: 1,
+  server: 'https://192.0.2.1:6443',
+  node: 'node-a',
+  synced: true,
+  watches: [
+    { ...watched, resource: 'services', state: 'watching' },
+    { ...watched, resource: 'endpointslices', state: 'watching' },
+  ],
+  services: 3,
+  slices: 4,
+  routes: 2,
+  oldestUnappliedMs: null,
+  programming: unhurried,
+  applying: unhurried,
+  skipped: [],
+  hints: [],
+  events: { written: 0, dropped: 0 },
+  requests: 17,
+  progress: {},
+};
+
 export const healthyPlane: Plane = {
   schema: schemaWord,
   latency: 'first-byte',
@@ -95,6 +123,7 @@ export const healthyPlane: Plane = {
       routes: [],
       knobs: { tickMs: 200 },
     },
+    cluster: healthyFollowing,
   },
   routes: [{ name: 'shop/cart:http', addresses: 1, backends: 4, isolated: 1, override: null }],
   faults: { retired: [], astray: [], ranges: [], fallbacks: [], miscounted: 0 },
@@ -116,8 +145,6 @@ const healthyCluster: ClusterSeen = {
     value: neededPermissions.map((permission) => ({ permission, allowed: true })),
   },
   unmatchedPorts: { kind: 'read', value: [] },
-  skipped: { kind: 'read', value: [] },
-  kubeProxyMode: 'nftables',
 };
 
 export function healthy(machine: Machine): Observed {
@@ -165,5 +192,6 @@ export function healthy(machine: Machine): Observed {
     plane: { kind: 'read', value: healthyPlane },
     sensors: machine.sensors(1),
     cluster: healthyCluster,
+    kubeProxyMode: 'nftables',
   };
 }

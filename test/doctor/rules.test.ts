@@ -166,9 +166,26 @@ describe('a fault in what was observed', () => {
     ]);
   });
 
+  it('a route without backends, which a cluster has every day', () => {
+    const [route, ...others] = healthyPlane.routes;
+    if (route === undefined) throw new Error('a node in health has a route');
+    const routes = [{ ...route, backends: 0, isolated: 0 }, ...others];
+    const fromFile = { ...healthyPlane.agent, cluster: null };
+    expect(wrong(withPlane({ routes }))).toEqual([['NITY075', 'warn', 'shop/cart:http']]);
+    expect(wrong(withPlane({ routes, agent: fromFile }))).toEqual([
+      ['NITY075', 'fail', 'shop/cart:http'],
+    ]);
+  });
+
   it('an agent that was stopped in order, long ago', () => {
     const field = { ...healthyPlane.field, agentPid: null, heartbeatAgeMs: 90_000 };
-    const agent = { ...healthyPlane.agent, lockedBy: null, processState: null, report: null };
+    const agent = {
+      ...healthyPlane.agent,
+      lockedBy: null,
+      processState: null,
+      report: null,
+      cluster: null,
+    };
     expect(wrong(withPlane({ field: { ...field, failsafeMode: 'fallback' }, agent }))).toEqual([
       ['NITY060', 'fail', 'fallback, 90 s old'],
       ['NITY061', 'warn', 'it was stopped in order'],

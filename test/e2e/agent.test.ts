@@ -112,6 +112,20 @@ describe.skipIf(unavailable !== undefined)('the agent', () => {
     rmdirSync(cgroup);
   });
 
+  it.each([
+    ['unloaded', []],
+    ['unloaded and loaded anew', ['load', '--cgroup', cgroup]],
+  ])('ends, and says why, when its dataplane is %s under it', async (_, then) => {
+    const child = agent;
+    if (child === undefined) throw new Error('there is no agent');
+    const ended = once(child, 'exit');
+    expect((await nity('unload', '--force')).code).toBe(0);
+    if (then.length > 0) await nity(...then);
+    expect(await ended).toEqual([4, null]);
+    expect(log).toContain('was unloaded under the agent.');
+    expect(log).toContain('→ If it is to serve again, start the agent again');
+  });
+
   it('explains a route: terms, weights, targets, reasons and what would be next', async () => {
     const told = await explain();
     expect(told).toMatchObject({

@@ -100,6 +100,13 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
     expect(await answers()).toEqual(['one']);
     await expect.poll(() => metric('nity_cluster_watches{state="watching"}')).toBe(0);
     expect(await answers()).toEqual(['one']);
+    expect((await desk.nity('inspect', 'routes', '-o', 'wide')).stdout).toMatch(
+      /CLUSTER +PENDING +PROGRAMMED IN\n.* cut off \d+(\.\d+)?m?s +- +/,
+    );
+    expect(await check('NITY106')).toMatchObject({
+      status: 'fail',
+      seen: expect.stringMatching(/endpointslices: .* \(heard \d+\.\d s ago\)/) as string,
+    });
     api.apply('endpointslices', endpoint('other', other));
     api.delete('endpointslices', 'shop', 'cart-one');
     expect(await answers()).toEqual(['one']);
@@ -145,6 +152,50 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
     );
   });
 
+  it('says what it leaves for kube-proxy, and why', async () => {
+    const ports = [
+      { name: 'http', protocol: 'TCP', port: 80 },
+      { name: 'dns', protocol: 'UDP', port: 53 },
+    ];
+    api.apply('services', service('shop/cart', vip, { clusterIPs: [vip, 'fd00::1'], ports }));
+    const skipped = async () => {
+      const { stdout } = await desk.nity('inspect', 'routes', '--skipped', '--json');
+      return (JSON.parse(stdout) as { skipped: unknown }).skipped;
+    };
+    await expect.poll(skipped, { timeout: 5_000 }).toEqual([
+      {
+        ...{ service: 'shop/cart', port: 'http', address: '[fd00::1]:80' },
+        ...{ reason: 'family', detail: 'IPv6' },
+      },
+      { service: 'shop/cart', port: 'dns', address: null, reason: 'protocol', detail: 'UDP' },
+    ]);
+    const { stdout } = await desk.nity('inspect', 'routes', '--skipped');
+    expect(stdout).toMatch(/^SERVICE +PORT +ADDRESS +REASON +DETAIL\n/);
+    expect(stdout).toMatch(/^shop\/cart +dns +- +protocol +UDP$/m);
+    // The doctor needs no way into the cluster for what the agent knows.
+    expect((await check('NITY104'))?.seen).toMatch(
+      /^2 ports: shop\/cart:http \(family: IPv6\), shop\/cart:dns \(protocol: UDP\)/,
+    );
+    expect((await check('NITY106'))?.status).toBe('ok');
+
+    await desk.end(agent.child, 'SIGTERM');
+    const without = await desk.nity('inspect', 'routes', '--skipped');
+    expect(without).toMatchObject({ code: 4, stdout: '' });
+    expect(without.stderr).toContain('No agent that follows a cluster answers');
+  });
+
+  it('hints that a Service wants replicas when its only backend fails', async () => {
+    expect(await metric('nity_cluster_scale_hint{service="shop/cart",why="monopoly"}')).toBe(
+      undefined,
+    );
+    one.close();
+    const hinted = async () => {
+      await answers();
+      return metric('nity_cluster_scale_hint{service="shop/cart",why="monopoly"}');
+    };
+    await expect.poll(hinted, { timeout: 15_000 }).toBe(1);
+  });
+
   it('is not started before both lists are there, and programs nothing', async () => {
     await desk.end(agent.child, 'SIGKILL');
     // It may list Services, and no slices: all would look empty.
@@ -160,6 +211,14 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
     await expect.poll(started, { timeout: 30_000 }).toBe(true);
     expect(await answers()).toEqual(['one']);
   });
+
+  async function check(id: string) {
+    const { stdout } = await desk.nity('doctor', '--json', '--cgroup', desk.cgroup);
+    const { checks } = JSON.parse(stdout) as {
+      checks: { id: string; status: string; seen: string }[];
+    };
+    return checks.find((one) => one.id === id);
+  }
 
   async function metric(series: string): Promise<number | undefined> {
     const text = await (await fetch(`${served('metrics')}/metrics`)).text();

@@ -21,6 +21,8 @@ import { BpfLink, fileSystemType } from '../../src/lib/dataplane/native.js';
 import { linkPin, openPlane } from '../../src/lib/dataplane/pins.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
 import { NamedServer, otherBuild, unavailable } from '../kernel/rig.js';
+import { ApiServer } from '../kubernetes/api-server.js';
+import { node, service, slice } from '../kubernetes/objects.js';
 import { untroubled } from './desk.js';
 import { Image, readPod, run, whyNoContainers, type Running, type RunOptions } from './pod.js';
 
@@ -139,14 +141,14 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   const [agent] = pod.containers;
   const root = skipped === undefined ? cgroupRoot() : '/';
   const cgroup = join(root, own);
-  const environment = {
-    NITY_SERVICES: '/etc/nity/services.yaml',
+  const place = {
     NITY_PIN_PATH: pinPath,
     // The manifest's port belongs to the agent of this node, if there is one.
     NITY_HEALTH_ADDR: '127.0.0.1:0',
     NITY_CONFIG: '/etc/nity/knobs.yaml',
     NITY_CGROUP: join('/host/cgroup', basename(root) === 'unified' ? 'unified' : '', own),
   };
+  const environment = { NITY_SERVICES: '/etc/nity/services.yaml', ...place };
   const servers = ['red', 'blue'].map((name) => new NamedServer(name, false));
   const running: Running[] = [];
   const clients: Client[] = [];
@@ -251,6 +253,16 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     expect((counts['red'] ?? 0) + (counts['blue'] ?? 0)).toBe(connects);
   });
 
+  it('has no compiler in its image, and needs none: what it loads is built', async () => {
+    const tools = 'cc gcc g++ clang make bpftool';
+    const one = run(image, agent, {
+      argv: ['sh', '-c', `for tool in ${tools}; do command -v $tool; done; ls /opt/nity/bpf/build`],
+    });
+    running.push(one);
+    await one.ended();
+    expect(one.log().trim().split('\n')).toEqual(['nity.bpf.o', 'nity.node', 'sockets.bpf.o']);
+  });
+
   it('finds the root of the node’s cgroups behind its own', async () => {
     const one = run(image, agent, {
       below: cgroup,
@@ -302,6 +314,49 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     const one = start({ seccompKnowsBpf: false });
     expect(await one.ended()).toBe(3);
     expect(one.log()).toContain('seccomp');
+  });
+
+  it('follows its cluster as its ServiceAccount, and when the pod is replaced', async () => {
+    const api = await ApiServer.start();
+    const account = '/var/run/secrets/kubernetes.io/serviceaccount';
+    api.writeServiceAccount(directory);
+    api.apply('nodes', node('node-a', '127.96.203.9'));
+    api.apply('services', service('shop/cart', vip));
+    for (const { name, port } of servers) {
+      const ports = [{ name: 'http', protocol: 'TCP', port }];
+      api.apply('endpointslices', slice(`shop/cart-${name}`, 'cart', ['127.0.0.1'], { ports }));
+    }
+    const inCluster = {
+      env: {
+        ...place,
+        NODE_NAME: 'node-a',
+        KUBERNETES_SERVICE_HOST: '127.0.0.1',
+        KUBERNETES_SERVICE_PORT: String(api.port),
+      },
+      files: Object.fromEntries(
+        ['token', 'ca.crt'].map((name) => [`${account}/${name}`, join(directory, name)]),
+      ),
+    };
+    try {
+      const before = await serving(inCluster);
+      const client = dial();
+      await client.atLeast(200);
+      const asked = await before.exec('nity', 'doctor', '--json', '--suppress', 'NITY032');
+      const { checks } = JSON.parse(asked) as { checks: { id: string; status: string }[] };
+      expect(checks.map(({ id }) => id)).toEqual(
+        expect.arrayContaining(['NITY100', 'NITY101', 'NITY102', 'NITY103', 'NITY106']),
+      );
+      // Whether kube-proxy answers is this machine's affair.
+      expect(checks.filter(({ id, status }) => status !== 'ok' && id !== 'NITY105')).toEqual([]);
+
+      expect(await before.stop()).toBe(0);
+      await serving(inCluster);
+      const { connects } = await client.ask();
+      await client.atLeast(connects + 200);
+      expect(Object.keys((await client.ask()).counts).sort()).toEqual(['blue', 'red']);
+    } finally {
+      await api.stop();
+    }
   });
 
   it('carries every connect through an upgrade to another build of the programs', async () => {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { generate } from 'selfsigned';
 
@@ -29,6 +30,8 @@ interface Happened {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   readonly plural: Plural;
   readonly object: KubeObject;
+  /** What it was before; an event of MODIFIED has it. */
+  readonly before?: KubeObject | undefined;
 }
 
 interface Watcher {
@@ -61,6 +64,8 @@ export interface Faults {
   frozen: boolean;
   /** Answers every request with this status. */
   status: number | undefined;
+  /** With that status: seconds in which it does not want to be asked again. */
+  retryAfter: number | undefined;
   /** Lists end with 410 on their second page, so many times. */
   expiredPages: number;
   /** Watches begin with 410, so many times. */
@@ -98,6 +103,7 @@ export class ApiServer {
   readonly faults: Faults = {
     frozen: false,
     status: undefined,
+    retryAfter: undefined,
     expiredPages: 0,
     goneWatches: 0,
     duplicates: false,
@@ -203,6 +209,12 @@ export class ApiServer {
     writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
   }
 
+  /** What the kubelet gives to a pod of a ServiceAccount. */
+  writeServiceAccount(directory: string, token = goodToken): void {
+    writeFileSync(join(directory, 'token'), token, { mode: 0o600 });
+    writeFileSync(join(directory, 'ca.crt'), this.pair.cert);
+  }
+
   // What the cluster does.
 
   apply(plural: Plural, object: KubeObject): KubeObject {
@@ -218,7 +230,7 @@ export class ApiServer {
       },
     };
     this.objects.set(key, stored);
-    this.happen(known === undefined ? 'ADDED' : 'MODIFIED', plural, stored);
+    this.happen(known === undefined ? 'ADDED' : 'MODIFIED', plural, stored, known);
     return stored;
   }
 
@@ -310,8 +322,13 @@ export class ApiServer {
     return `${plural}/${namespace}/${name}`;
   }
 
-  private happen(type: Happened['type'], plural: Plural, object: KubeObject): void {
-    const happened = { version: this.version, type, plural, object };
+  private happen(
+    type: Happened['type'],
+    plural: Plural,
+    object: KubeObject,
+    before?: KubeObject,
+  ): void {
+    const happened = { version: this.version, type, plural, object, before };
     this.history.push(happened);
     if (this.faults.frozen) return;
     for (const watcher of this.watchers) this.send(watcher, happened);
@@ -319,9 +336,14 @@ export class ApiServer {
 
   private send(
     { plural, matches, response }: Watcher,
-    { type, plural: of, object }: Happened,
+    { type: what, plural: of, object, before }: Happened,
   ): void {
-    if (plural !== of || !matches(object)) return;
+    if (plural !== of) return;
+    // To who watches a selection, an object that enters it is added, and one that leaves deleted.
+    const was = before !== undefined && matches(before);
+    const is = matches(object);
+    if (!is && !was) return;
+    const type = what !== 'MODIFIED' ? what : !is ? 'DELETED' : was ? what : 'ADDED';
     const line = `${JSON.stringify({ type, object })}\n`;
     response.write(this.faults.duplicates ? line + line : line);
   }
@@ -354,9 +376,25 @@ export class ApiServer {
   }
 
   private answer(asked: IncomingMessage, answer: ServerResponse, url: URL): void {
-    const { status } = this.faults;
+    const { status, retryAfter } = this.faults;
     if (status !== undefined) {
+      if (retryAfter !== undefined) answer.setHeader('retry-after', retryAfter);
       this.fail(answer, status, 'Fault', `the test says ${status}`);
+      return;
+    }
+    const token = asked.headers.authorization?.replace('Bearer ', '') ?? '';
+    const rights = this.rights.get(token);
+    if (rights === undefined) {
+      this.fail(answer, 401, 'Unauthorized');
+      return;
+    }
+    const may = (what: string) => token === adminToken || rights.has(what);
+    if (url.pathname === '/version') {
+      this.tell(answer, 200, { gitVersion: 'v1.36.0' });
+      return;
+    }
+    if (url.pathname.endsWith('/selfsubjectaccessreviews')) {
+      void this.review(asked, answer, may);
       return;
     }
     const path =
@@ -372,13 +410,7 @@ export class ApiServer {
     const isWatch = url.searchParams.get('watch') !== null;
     const verb =
       verbs[asked.method ?? ''] ?? (name !== undefined ? 'get' : isWatch ? 'watch' : 'list');
-    const token = asked.headers.authorization?.replace('Bearer ', '') ?? '';
-    const rights = this.rights.get(token);
-    if (rights === undefined) {
-      this.fail(answer, 401, 'Unauthorized');
-      return;
-    }
-    if (token !== adminToken && !rights.has(`${verb} ${plural}`)) {
+    if (!may(`${verb} ${plural}`)) {
       this.fail(answer, 403, 'Forbidden', `${plural} is forbidden: cannot ${verb}`);
       return;
     }
@@ -407,6 +439,17 @@ export class ApiServer {
   private tell(answer: ServerResponse, status: number, object: unknown): void {
     answer.writeHead(status, { 'content-type': 'application/json' });
     answer.end(JSON.stringify(object));
+  }
+
+  private async review(
+    asked: IncomingMessage,
+    answer: ServerResponse,
+    may: (what: string) => boolean,
+  ): Promise<void> {
+    const { resourceAttributes: of } = (await bodyOf(asked))['spec'] as {
+      resourceAttributes: { verb: string; resource: string };
+    };
+    this.tell(answer, 201, { status: { allowed: may(`${of.verb} ${of.resource}`) } });
   }
 
   private async create(

@@ -219,6 +219,51 @@ const rows: readonly Row[] = [
   },
   {
     rule: 'topology.go topologyModeFromHints',
+    says: 'hints of other nodes alone leave it to those of zones',
+    slices: of(
+      at('10.0.0.1', { hints: { ...zone('zone-1').hints, ...forNode('node-b').hints } }),
+      at('10.0.0.2', { hints: { ...zone('zone-2').hints, ...forNode('node-c').hints } }),
+    ),
+    cluster: ['10.0.0.1:8080'],
+  },
+  {
+    rule: 'topology.go topologyModeFromHints',
+    says: 'a single ready endpoint without a hint of a node leaves it to those of zones',
+    slices: of(
+      at('10.0.0.1', { hints: { ...zone('zone-2').hints, ...forNode('node-a').hints } }),
+      at('10.0.0.2', zone('zone-1')),
+    ),
+    cluster: ['10.0.0.2:8080'],
+  },
+  {
+    rule: 'topology.go topologyModeFromHints',
+    says: 'hints of endpoints that are not ready choose nothing',
+    slices: of(
+      at('10.0.0.1', { ...zone('zone-1'), conditions: terminating }),
+      at('10.0.0.2', zone('zone-2')),
+    ),
+    cluster: ['10.0.0.2:8080'],
+  },
+  {
+    rule: 'topology.go CategorizeEndpoints',
+    says: 'without a ready one hints count for nothing',
+    slices: of(
+      at('10.0.0.1', { ...zone('zone-2'), conditions: terminating }),
+      at('10.0.0.2', { ...zone('zone-1'), conditions: terminating }),
+    ),
+    cluster: ['10.0.0.1:8080', '10.0.0.2:8080'],
+  },
+  {
+    rule: 'topology.go CategorizeEndpoints',
+    says: 'one that is ready while it terminates (publishNotReadyAddresses) is ready',
+    slices: of(
+      at('10.0.0.1', { conditions: { ready: true, serving: false, terminating: true } }),
+      at('10.0.0.2', { conditions: terminating }),
+    ),
+    cluster: ['10.0.0.1:8080'],
+  },
+  {
+    rule: 'topology.go topologyModeFromHints',
     says: 'hints do not concern policy Local',
     slices: of(
       at('10.0.0.1', { nodeName: 'node-a', ...zone('zone-2') }),

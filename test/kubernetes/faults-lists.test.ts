@@ -9,7 +9,7 @@ import { findWayInHere } from '../../src/lib/kubernetes/way-in.js';
 import { readSlice, type SliceObject } from '../../src/lib/kubernetes/objects.js';
 import { Watch } from '../../src/lib/kubernetes/watch.js';
 import { goodToken } from './api-server.js';
-import { slice } from './objects.js';
+import { service, slice } from './objects.js';
 import { quickly, until } from './rig.js';
 import { both, cart, Shop } from './shop.js';
 
@@ -91,6 +91,31 @@ describe('a list of many pages', () => {
 });
 
 describe('a large cluster', () => {
+  it('of 5,000 slices is read by the page, and the routes are made when it is whole', async () => {
+    const { server, rig } = shop;
+    for (let i = 0; i < 100; i++) server.apply('services', service(`big/s${i}`, `127.96.2.${i}`));
+    for (let i = 0; i < 4_999; i++) {
+      const [ofService, address] = [`s${i % 100}`, `10.2.${i >> 8}.${i & 255}`];
+      server.apply('endpointslices', slice(`big/slice-${i}`, ofService, [address]));
+    }
+    const cluster = await rig.open({
+      timing: { ...quickly, answerMs: 5_000, pageSize: 500 },
+      capacity: () => ({
+        addresses: 1e3,
+        routes: 1e3,
+        backends: 1e4,
+        slots: 1e6,
+        slotsOf: () => 64,
+      }),
+    });
+    await until(() => cluster.status().synced, 20_000);
+    expect(server.lists('endpointslices')).toHaveLength(10);
+    expect(cluster.status()).toMatchObject({ services: 101, slices: 5_000, routes: 101 });
+    expect(rig.served).toHaveLength(1);
+    const backends = rig.served[0]?.flatMap((route) => route.backends) ?? [];
+    expect(new Set(backends.map(({ address }) => address)).size).toBe(5_001);
+  });
+
   it('is handed over in parts, of which only the last may take something away', async () => {
     const { rig } = shop;
     const shelves = shop.stock(10);

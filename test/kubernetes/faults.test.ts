@@ -179,6 +179,20 @@ describe('the API server', () => {
     await rig.shows(`${cart} 10.0.0.3:8080`);
   });
 
+  it('is heard again as soon as it lets a watch in, whether or not it has news', async () => {
+    const { server, rig } = shop;
+    server.faults.noBookmarks = true;
+    await rig.open({ timing: { ...quickly, silenceMs: 60_000 } });
+    await rig.shows(both);
+    await until(() => server.watching === 2);
+    const troubled = (some: 'every' | 'some') =>
+      rig.opened[0]?.status().watches[some](({ problem }) => problem !== null);
+    await server.stop();
+    await until(() => troubled('every') === true);
+    await server.listen();
+    await until(() => troubled('some') === false);
+  });
+
   it.each([429, 500, 503])('that answers %i keeps the last good state in force', async (status) => {
     await openAndWatch();
     const { server, rig } = shop;
@@ -190,6 +204,18 @@ describe('the API server', () => {
     expect(rig.now).toEqual([both]);
     server.faults.status = undefined;
     await rig.shows(`${cart} 10.0.0.3:8080`);
+  });
+
+  it('that says when it wants to be asked again is not asked before', async () => {
+    const { server, rig } = shop;
+    Object.assign(server.faults, { status: 429, retryAfter: 2 });
+    await rig.open();
+    await until(() => server.lists('services').length > 0);
+    // Ten times as long as the agent would wait by itself.
+    await sleep(10 * quickly.backoffMs[1]);
+    expect(server.lists('services')).toHaveLength(1);
+    server.faults.status = undefined;
+    await rig.shows(both);
   });
 
   it('restored from a backup, whose versions are older, is believed', async () => {
@@ -218,5 +244,28 @@ describe('the API server', () => {
     expect(server.of('endpointslices')[0]?.metadata.resourceVersion).toBe(String(version));
     await server.listen();
     await rig.shows(`${cart} 10.0.0.3:8080`);
+  });
+});
+
+describe('an agent that stops', () => {
+  it('while it watches leaves no connection', async () => {
+    await openAndWatch();
+    const { server, rig } = shop;
+    expect(server.connections).toBeGreaterThan(0);
+    await rig.opened[0]?.close();
+    await until(() => server.connections === 0 && server.watching === 0);
+  });
+
+  it('in the middle of a list begins no watch, and leaves no connection', async () => {
+    const { server, rig } = shop;
+    server.faults.frozen = true;
+    const cluster = await rig.open();
+    await until(() => server.lists('services').length > 0);
+    await cluster.close();
+    server.thaw();
+    await until(() => server.connections === 0);
+    await sleep(100);
+    expect(server.watches('services')).toEqual([]);
+    expect(cluster.status().watches.map(({ state }) => state)).toEqual(['stopped', 'stopped']);
   });
 });

@@ -5,6 +5,7 @@ import { readAnnotations } from '../../src/lib/kubernetes/annotations.js';
 import { Assembler, type Claimant } from '../../src/lib/kubernetes/assemble.js';
 import { readService, readSlice, type NodeObject } from '../../src/lib/kubernetes/objects.js';
 import { serviceRoutes, type ServiceRoutes } from '../../src/lib/kubernetes/service-routes.js';
+import { mostBackends } from '../../src/lib/routes/route-set.js';
 import type { KubeObject } from './api-server.js';
 import { service, slice, type EndpointSpec, type ServiceSpec } from './objects.js';
 
@@ -39,6 +40,7 @@ const left = ({ skipped }: ServiceRoutes) =>
   skipped.map(({ port, address, reason }) => `${port} ${address ?? 'whole'}: ${reason}`);
 
 describe('the routes of a Service', () => {
+  // serviceport.go newBaseServiceInfo: ClusterIP, ExternalIPs, LoadBalancerVIPs, NodePort.
   it('serve its cluster IP, external IPs, load balancer and NodePort as one', () => {
     const made = madeOf({
       ...service('shop/cart', vip, {
@@ -53,6 +55,7 @@ describe('the routes of a Service', () => {
     ]);
   });
 
+  // servicechangetracker.go serviceToServiceMap: one for each port.
   it('are one for each port, named by its name or number', () => {
     const made = of({
       ports: [
@@ -65,10 +68,12 @@ describe('the routes of a Service', () => {
     expect(nameless.routes.map(({ name }) => name)).toEqual(['shop/cart:8443']);
   });
 
+  // iptables/proxier.go syncProxyRules: a Service without endpoints is rejected.
   it('keep a Service without endpoints, so that its connects are refused at once', () => {
     expect(words(of({}, []))).toEqual(['shop/cart:http at 127.96.0.10:80 to ']);
   });
 
+  // util/utils.go ShouldSkipService.
   it.each([
     ['headless', { clusterIP: 'None', clusterIPs: ['None'] }],
     ['ExternalName', { type: 'ExternalName', clusterIP: '', clusterIPs: [] }],
@@ -76,6 +81,7 @@ describe('the routes of a Service', () => {
     expect(of(spec)).toEqual({ routes: [], skipped: [] });
   });
 
+  // serviceport.go UsesLocalEndpoints, UsesClusterEndpoints: outside addresses need the cluster’s.
   it('split where the internal policy is Local and outside addresses go everywhere', () => {
     const made = of({ internalTrafficPolicy: 'Local', externalIPs: ['127.96.8.1'] }, twoNodes);
     expect(words(made)).toEqual([
@@ -84,6 +90,7 @@ describe('the routes of a Service', () => {
     ]);
   });
 
+  // iptables/proxier.go syncProxyRules: what begins on the node takes the short way.
   it('let externalTrafficPolicy Local concern only what comes from outside', () => {
     const made = of(
       {
@@ -98,6 +105,7 @@ describe('the routes of a Service', () => {
     ]);
   });
 
+  // serviceport.go newBaseServiceInfo: stickyMaxAgeSeconds.
   it.each([
     [{ sessionAffinity: 'ClientIP' }, 10_800],
     [
@@ -132,12 +140,30 @@ describe('the routes of a Service', () => {
     expect(words(made)).toEqual(['shop/cart:http at 127.96.0.10:80 to 10.0.0.1']);
   });
 
+  // util/utils.go IsVIPMode.
   it('leave an address of ipMode Proxy to the load balancer', () => {
     const made = madeOf({
       ...service('shop/cart', vip, { type: 'LoadBalancer' }),
       status: { loadBalancer: { ingress: [{ ip: '127.96.9.1', ipMode: 'Proxy' }] } },
     });
     expect(left(made)).toEqual(['http 127.96.9.1:80: ipMode']);
+  });
+
+  it('are left to kube-proxy with more endpoints than a route may have', () => {
+    const endpoints = Array.from(
+      { length: mostBackends + 1 },
+      (_, i) => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`,
+    );
+    const made = of({}, endpoints);
+    expect(made.routes).toEqual([]);
+    expect(made.skipped).toMatchObject([
+      {
+        address: `${vip}:80`,
+        reason: 'backends',
+        detail: `${mostBackends + 1} of ${mostBackends}`,
+      },
+    ]);
+    expect(of({}, endpoints.slice(1)).routes[0]?.backends).toHaveLength(mostBackends);
   });
 
   it('never send a service address to itself', () => {

@@ -7,6 +7,9 @@ import { showDuration } from '../../lib/cli/duration.js';
 import { selectRoutes } from '../../lib/dataplane/override.js';
 import type { Plane } from '../../lib/dataplane/plane.js';
 import type { Snapshot } from '../../lib/dataplane/snapshot.js';
+import { NoAgentError } from '../../lib/errors.js';
+import type { Skipped } from '../../lib/kubernetes/service-routes.js';
+import type { ClusterStatus } from '../../lib/kubernetes/status.js';
 import { serviceOf } from '../../lib/routes/route-set.js';
 
 interface Row {
@@ -25,6 +28,8 @@ interface Row {
   /** Of its Service in the cluster; null without an agent that follows one. */
   readonly cluster: {
     readonly synced: boolean;
+    /** Since the API server was heard, while a watch has trouble; null while all is well. */
+    readonly cutOffMs: number | null;
     /** Age of its oldest change that is not in the kernel yet; null without one. */
     readonly pendingMs: number | null;
     /** How long its last change took, from its cause in the cluster; null if unknown. */
@@ -34,6 +39,19 @@ interface Row {
 
 interface Routes extends Answer {
   readonly routes: readonly Row[];
+  /** What is left for kube-proxy; only where it was asked for. */
+  readonly skipped?: readonly Skipped[];
+}
+
+/** By the watch that has heard nothing for the longest. */
+function cutOffMs({ watches }: ClusterStatus): number | null {
+  const cut = watches.filter(({ problem }) => problem !== null);
+  return cut.length === 0 ? null : Math.max(...cut.map(({ heardAgoMs }) => heardAgoMs ?? 0));
+}
+
+function stateOf({ synced, cutOffMs: ms }: NonNullable<Row['cluster']>): string {
+  if (!synced) return 'not synced';
+  return ms === null ? 'synced' : `cut off ${showDuration(ms)}`;
 }
 
 function lasted(ms: number | null | undefined): string | null {
@@ -45,15 +63,33 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --route 127.96.0.10:80 --json',
+    '<%= config.bin %> <%= command.id %> --skipped',
   ];
   static override flags = {
     ...inspectFlags,
     route: Flags.string({ summary: 'only this route, by name or address' }),
+    skipped: Flags.boolean({
+      summary: 'what of the cluster is left for kube-proxy, and why',
+      exclusive: ['route'],
+    }),
   };
 
   protected async view(snapshot: Snapshot, plane: Plane): Promise<Routes> {
     const nowNs = plane.nowNs();
-    const status = await askCluster(this.flags['pin-path']);
+    const pinPath = this.flags['pin-path'];
+    const status = await askCluster(pinPath);
+    if (this.flags.skipped && status === null) {
+      throw new NoAgentError(pinPath, 'No agent that follows a cluster');
+    }
+    const cluster =
+      status === null
+        ? null
+        : {
+            synced: status.synced,
+            cutOffMs: cutOffMs(status),
+            pendingMs: null,
+            programmingMs: null,
+          };
     const routes = selectRoutes(snapshot.routes(), this.flags.route).flatMap((view): Row[] => {
       const { override } = view;
       const row = {
@@ -73,23 +109,26 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
         gear: view.gear,
         affinitySeconds: view.affinitySeconds,
         cluster:
-          status === null
-            ? null
-            : {
-                synced: status.synced,
-                pendingMs: null,
-                programmingMs: null,
-                ...status.progress[serviceOf(view.name)],
-              },
+          cluster === null ? null : { ...cluster, ...status?.progress[serviceOf(view.name)] },
       };
       // A route group without an address cannot be dialled, but it is there.
       if (view.addresses.length === 0) return [{ ...row, vip: null, port: null, protocol: null }];
       return view.addresses.map((address) => ({ ...row, ...address }));
     });
-    return { schemaVersion: 1, routes };
+    const skipped = this.flags.skipped && status !== null ? { skipped: status.skipped } : {};
+    return { schemaVersion: 1, routes, ...skipped };
   }
 
-  protected render({ routes }: Routes): string {
+  protected render({ routes, skipped }: Routes): string {
+    if (skipped !== undefined) {
+      return this.table(skipped, [
+        { head: 'SERVICE', cell: ({ service }) => service },
+        { head: 'PORT', cell: ({ port }) => port },
+        { head: 'ADDRESS', cell: ({ address }) => address },
+        { head: 'REASON', cell: ({ reason }) => reason },
+        { head: 'DETAIL', cell: ({ detail }) => detail },
+      ]);
+    }
     return this.table(routes, [
       { head: 'ROUTE', cell: ({ route }) => route },
       { head: 'ADDRESS', cell: ({ vip, port }) => (vip === null ? null : `${vip}:${port ?? ''}`) },
@@ -109,7 +148,7 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
       {
         head: 'CLUSTER',
         wide: true,
-        cell: ({ cluster }) => (cluster === null ? null : cluster.synced ? 'synced' : 'not synced'),
+        cell: ({ cluster }) => (cluster === null ? null : stateOf(cluster)),
       },
       {
         head: 'PENDING',

@@ -10,7 +10,7 @@ import type { Audit, AuditOptions } from '../audit/metrics.js';
 import { describeAddress, type Address } from '../audit/address.js';
 import type { HttpServer } from '../audit/http.js';
 import { socketsObjectPath } from '../dataplane/programs.js';
-import { exclusivelyNow, lockAsAgent, openPlane } from '../dataplane/pins.js';
+import { exclusivelyNow, lockAsAgent, openPlane, pinIdentity } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
 import { messageOf } from '../errors.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
@@ -107,6 +107,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
   let { knobs } = options;
   setFlagsFromString(`--heap-growing-percent=${garbagePercent}`);
   const undo: (() => void | Promise<void>)[] = [];
+  const identity = pinIdentity(pinPath);
   const plane = openPlane(pinPath);
   undo.push(() => {
     plane.close();
@@ -134,7 +135,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
     const agent = new Agent({
       plane,
       knobs,
-      exclusively: (change) => exclusivelyNow(pinPath, change),
+      exclusively: (change) => exclusivelyNow(pinPath, identity, change),
       senses,
       phase,
     });

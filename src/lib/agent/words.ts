@@ -49,7 +49,7 @@ export function describeCause(cause: Cause): string {
     case 'guard':
       return `guard: the skew grew to ${percent(cause.skew)}, tolerated is ${percent(cause.limit)} a tick`;
     case 'churn':
-      return `churn: ${cause.backends} backends came or went`;
+      return `churn: ${cause.backends} backend${cause.backends === 1 ? '' : 's'} came or went`;
     case 'override':
       return cause.mode === null
         ? 'override: control is the agent’s again'

@@ -7,6 +7,7 @@ import { counterNames, type CounterName } from '../dataplane/counters.js';
 import { boundedTables } from '../dataplane/table-use.js';
 import type { Cause, Change } from '../field/reasons.js';
 import { exhaustibles, stallResources } from '../field/signals.js';
+import type { HintKind } from '../kubernetes/hints.js';
 import { latencyBoundsMs } from '../kubernetes/latencies.js';
 import type { SkipReason } from '../kubernetes/service-routes.js';
 import type { WatchState } from '../kubernetes/watch.js';
@@ -107,6 +108,13 @@ export const skipReasons = each<SkipReason>({
   taken: true,
   agentApi: true,
   room: true,
+});
+const hintKinds = each<HintKind>({
+  monopoly: true,
+  hard: true,
+  soft: true,
+  systemic: true,
+  conductance: true,
 });
 export const sensors = [...stallResources.map((name) => `psi ${name}`), ...exhaustibles];
 
@@ -325,6 +333,14 @@ export const catalogue = {
       outcome: ['written', 'dropped'],
     },
   ),
+  clusterHints: {
+    ...gauge(
+      'nity_cluster_scale_hint',
+      `1 while a Service could do with more replicas, by why; at most ${namedRoutes}.`,
+      { service: { atMost: namedRoutes }, why: hintKinds },
+    ),
+    atMost: namedRoutes,
+  },
   clusterProgramming: histogram(
     'nity_cluster_programming_seconds',
     'From the change of an endpoint in the cluster to the kernel: Kubernetes’ own indicator.',

@@ -2,7 +2,7 @@
 import type { Registry } from 'prom-client';
 
 import type { ClusterStatus } from '../kubernetes/status.js';
-import { catalogue, skipReasons, watchStates } from './catalogue.js';
+import { catalogue, namedRoutes, skipReasons, watchStates } from './catalogue.js';
 import type { Metrics } from './registry.js';
 
 /** Of an agent without a cluster nothing is told: a zero would be a statement. */
@@ -30,6 +30,11 @@ export function readCluster(metrics: Metrics, status: ClusterStatus): void {
   metrics.clusterEvents.reset();
   for (const outcome of ['written', 'dropped'] as const) {
     metrics.clusterEvents.inc({ outcome }, status.events[outcome]);
+  }
+  metrics.clusterHints.reset();
+  // Routes of one Service may suffer from the same: that is one series.
+  for (const { service, kind } of status.hints.slice(0, namedRoutes)) {
+    metrics.clusterHints.set({ service, why: kind }, 1);
   }
   const { programming, applying } = status;
   metrics.clusterProgramming.become(programming.counts, programming.sumMs / 1000);

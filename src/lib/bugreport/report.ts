@@ -1,5 +1,6 @@
 // The bug report as files: what was collected, without secrets, masked if that is asked
 // for, and a manifest that says what is there, what is not, and why.
+import { isIP } from 'node:net';
 import { hostname, userInfo } from 'node:os';
 
 import type { ArchiveFile } from './archive.js';
@@ -87,16 +88,28 @@ function maskFor(contents: readonly Content[]): Mask {
     mask.learn(value);
     for (const { key, text } of keyedTexts(value)) {
       if (freeTexts.has(key)) mask.withhold(text);
-      if (key === 'host') mask.add('host', text);
+      if (key === 'host' || key === 'node') mask.add('host', text);
+      if (key === 'server') mask.add('host', hostOf(text));
+      // Of a Service that has no route, which would be known by its name.
+      if (key === 'service') for (const word of text.split('/')) mask.add('name', word);
       if (key === 'sudoUser' && text !== 'root') mask.add('user', text);
     }
   }
   return mask;
 }
 
+/** Of a URL; an address is masked as one. */
+function hostOf(url: string): string {
+  const name = URL.canParse(url) ? new URL(url).hostname : '';
+  return isIP(name.replace(/^\[|\]$/g, '')) === 0 ? name : '';
+}
+
 function* keyedTexts(value: unknown): Generator<{ readonly key: string; readonly text: string }> {
   if (typeof value !== 'object' || value === null) return;
   for (const [key, element] of Object.entries(value)) {
+    if (key === 'progress') {
+      for (const service of Object.keys(element as object)) yield { key: 'service', text: service };
+    }
     if (typeof element === 'string') yield { key, text: element };
     else yield* keyedTexts(element);
   }

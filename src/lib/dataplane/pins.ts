@@ -7,7 +7,14 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
-import { KernelError, NotLoadedError, UnsafeError, UsageError, errnoOf } from '../errors.js';
+import {
+  KernelError,
+  NotLoadedError,
+  UnloadedError,
+  UnsafeError,
+  UsageError,
+  errnoOf,
+} from '../errors.js';
 import { BpfMap, fileSystemType, Lock, monotonicNs, type MapHandle } from './native.js';
 import { Plane, type MapName, type MapSource } from './plane.js';
 import { privilegeError } from './privilege.js';
@@ -125,14 +132,39 @@ export function exclusively<T>(path: string, change: () => T): T {
   }
 }
 
-/** Like exclusively(), but gives up at once; undefined if another is at it. */
-export function exclusivelyNow<T>(path: string, change: () => T): T | undefined {
-  const lock = Lock.tryAcquire(path, 'exclusive');
+/**
+ * Like exclusively(), but gives up at once; undefined if another is at it. Throws when what is
+ * pinned there is no more what it was as `identity` was taken.
+ */
+export function exclusivelyNow<T>(
+  pinPath: string,
+  identity: string,
+  change: () => T,
+): T | undefined {
+  const lock = lockPins(pinPath);
   if (lock === undefined) return undefined;
   try {
+    requireStillPinned(pinPath, identity);
     return change();
   } finally {
     lock.release();
+  }
+}
+
+function requireStillPinned(pinPath: string, identity: string): void {
+  try {
+    if (pinIdentity(pinPath) === identity) return;
+  } catch (error) {
+    if (!(error instanceof NotLoadedError)) throw error;
+  }
+  throw new UnloadedError(pinPath);
+}
+
+function lockPins(pinPath: string): Lock | undefined {
+  try {
+    return Lock.tryAcquire(pinPath, 'exclusive');
+  } catch (error) {
+    throw errnoOf(error) === 'ENOENT' ? new UnloadedError(pinPath, error) : error;
   }
 }
 

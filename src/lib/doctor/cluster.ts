@@ -1,5 +1,5 @@
 // Looks at the cluster once, from this node: asks the API server and kube-proxy, and changes
-// nothing. What cannot be read is noted with its reason.
+// nothing. What cannot be read is noted with its reason. What the agent follows it says itself.
 import { request } from 'node:http';
 import { z } from 'zod';
 
@@ -18,14 +18,6 @@ export const neededPermissions = [
 ] as const;
 export type Permission = (typeof neededPermissions)[number];
 
-/** A port of a Service, or one address of it, that is left for kube-proxy. */
-export interface SkippedPort {
-  readonly service: string;
-  readonly port: string;
-  readonly reason: string;
-  readonly detail: string;
-}
-
 export interface ClusterSeen {
   readonly server: string;
   readonly api: Reading<{ readonly version: string; readonly tookMs: number }>;
@@ -36,19 +28,10 @@ export interface ClusterSeen {
   >;
   /** Ports of Services that no slice has by name, as "namespace/service:port". */
   readonly unmatchedPorts: Reading<readonly string[]>;
-  readonly skipped: Reading<readonly SkippedPort[]>;
-  /** "iptables", "ipvs", "nftables"; null: nobody answers. */
-  readonly kubeProxyMode: string | null;
 }
 
-export interface ClusterOptions {
-  readonly api: Api;
-  /** What the agent leaves for kube-proxy: it alone knows. */
-  readonly skipped: () => Promise<readonly SkippedPort[]>;
-  readonly nowMs?: () => number;
-  /** Where kube-proxy of this node answers, by its default. */
-  readonly kubeProxy?: string;
-}
+/** "iptables", "ipvs", "nftables"; null: nobody answers. */
+export type KubeProxyMode = string | null;
 
 async function attempt<T>(read: () => Promise<T>): Promise<Reading<T>> {
   try {
@@ -58,8 +41,7 @@ async function attempt<T>(read: () => Promise<T>): Promise<Reading<T>> {
   }
 }
 
-export async function probeCluster(options: ClusterOptions): Promise<ClusterSeen> {
-  const { api, skipped, nowMs = Date.now, kubeProxy = 'http://127.0.0.1:10249' } = options;
+export async function probeCluster(api: Api, nowMs = Date.now): Promise<ClusterSeen> {
   const beforeMs = nowMs();
   const version = await attempt(() => api.ask({ method: 'GET', path: '/version' }));
   const afterMs = nowMs();
@@ -70,14 +52,15 @@ export async function probeCluster(options: ClusterOptions): Promise<ClusterSeen
     aheadMs: version.kind === 'read' ? ahead(version.value, beforeMs, afterMs) : null,
     permissions: unreachable ?? (await attempt(() => seePermissions(api))),
     unmatchedPorts: unreachable ?? (await attempt(() => seeUnmatchedPorts(api))),
-    skipped: await attempt(skipped),
-    kubeProxyMode: await proxyMode(kubeProxy),
   };
 }
+
+const notKnown = 'it does not know who asks (401): the token is wrong, expired or missing';
 
 function apiVersion(answer: Reading<ApiAnswer>, tookMs: number) {
   if (answer.kind === 'missing') return Promise.reject(new Error(answer.why));
   const { status, body } = answer.value;
+  if (status === 401) return Promise.reject(new Error(notKnown));
   const told = z.object({ gitVersion: z.string() }).safeParse(body);
   // RBAC may hide the version from whoever is let in.
   if (status !== 403 && !told.success) {
@@ -171,11 +154,9 @@ async function seeUnmatchedPorts(api: Api): Promise<string[]> {
   });
 }
 
+/** Without resourceVersion=0, with which an API server ignores the limit. */
 async function list<T>(api: Api, path: string, schema: z.ZodType<T>): Promise<T> {
-  const { status, body } = await api.ask({
-    method: 'GET',
-    path: `${path}?limit=${mostObjects}&resourceVersion=0`,
-  });
+  const { status, body } = await api.ask({ method: 'GET', path: `${path}?limit=${mostObjects}` });
   const read = schema.safeParse(body);
   if (!read.success) throw new Error(`it answers ${status} to ${path}`);
   return read.data;
@@ -183,7 +164,8 @@ async function list<T>(api: Api, path: string, schema: z.ZodType<T>): Promise<T>
 
 const patienceMs = 1_000;
 
-function proxyMode(at: string): Promise<string | null> {
+/** `at`: where kube-proxy of this node answers, by its default. */
+export function askKubeProxy(at = 'http://127.0.0.1:10249'): Promise<KubeProxyMode> {
   return new Promise((resolve) => {
     const nobody = () => {
       resolve(null);

@@ -7,7 +7,8 @@ import type { FieldFaults } from '../dataplane/field-faults.js';
 import type { BelowHook, Hook, SeenBuild, SeenPins } from '../dataplane/inspection.js';
 import type { Leftover } from '../dataplane/staging.js';
 import type { BoundedTable, TableUse } from '../dataplane/table-use.js';
-import type { ClusterSeen } from './cluster.js';
+import type { ClusterStatus } from '../kubernetes/status.js';
+import type { ClusterSeen, KubeProxyMode } from './cluster.js';
 import type { StallTotals } from '../sensors/psi.js';
 import type { Exhaustible, Reading, StallResource, Usage } from '../field/signals.js';
 
@@ -56,6 +57,8 @@ export interface AgentSeen {
   readonly startedAgoMs: number;
   /** What it says of itself; null: nothing. */
   readonly report: Report | null;
+  /** How it is with its cluster; null: it follows none, or says nothing. */
+  readonly cluster: ClusterStatus | null;
 }
 
 export interface RouteSeen {
@@ -111,4 +114,6 @@ export interface Observed {
   readonly sensors: Sensors;
   /** Null: no cluster is named. */
   readonly cluster: ClusterSeen | null;
+  /** Not asked, and null, where no cluster is named and the agent follows none. */
+  readonly kubeProxyMode: KubeProxyMode;
 }

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 
-import { askAgent } from '../agent/report.js';
+import { askAgent, askCluster } from '../agent/report.js';
 import { cgroupRoot } from '../dataplane/cgroup.js';
 import { Latency } from '../dataplane/abi.js';
 import { readField } from '../dataplane/control.js';
@@ -25,7 +25,8 @@ import { seeLeftovers } from '../dataplane/staging.js';
 import { tableUse } from '../dataplane/table-use.js';
 import { messageOf, NotLoadedError } from '../errors.js';
 import type { Reading } from '../field/signals.js';
-import { probeCluster, type ClusterOptions } from './cluster.js';
+import type { Api } from '../kubernetes/ask.js';
+import { askKubeProxy, probeCluster } from './cluster.js';
 import { Machine } from './machine.js';
 import type { AgentSeen, Observed, Plane, RouteSeen } from './observed.js';
 
@@ -36,8 +37,8 @@ export interface ProbeOptions {
   /** Of this nity. */
   readonly version: string;
   readonly machine?: Machine;
-  /** Without it the cluster is left out. */
-  readonly cluster?: ClusterOptions;
+  /** Of the cluster that is named. */
+  readonly api?: Api;
 }
 
 /** A live agent rewrites what it finds wrong within a tick: what is wrong longer is a fault. */
@@ -61,7 +62,7 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
   const hookedAt = attached ?? (cgroup.kind === 'read' ? cgroup.value.path : null);
   const nowhere = { kind: 'missing', why: 'there is no cgroup to look at' } as const;
   const fileSystem = attempt(() => seeFileSystem(pinPath));
-  return {
+  const seen = {
     version,
     privilege: machine.privilege(),
     kernel: machine.kernel(),
@@ -77,8 +78,10 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
     // After the agent's age: what takes time in between must not make it look the older one.
     programAges: programAges(pins, machine),
     sensors: machine.sensors(performance.now()),
-    cluster: options.cluster === undefined ? null : await probeCluster(options.cluster),
+    cluster: options.api === undefined ? null : await probeCluster(options.api),
   };
+  const follows = seen.plane.kind === 'read' && seen.plane.value?.agent.cluster != null;
+  return { ...seen, kubeProxyMode: seen.cluster !== null || follows ? await askKubeProxy() : null };
 }
 
 function whereAttached(pins: Reading<SeenPins | null>): ReadonlyMap<bigint, string> {
@@ -145,12 +148,17 @@ async function seeAgent(
   pid: number | null,
 ): Promise<AgentSeen> {
   const lock = attempt(() => machine.lockedBy(join(pinPath, 'agent')));
-  return {
+  const seen = {
     lockedBy: lock.kind === 'read' ? lock.value : null,
     processState: pid === null ? null : machine.processState(pid),
     startedAgoMs: Number(maps.nowNs() - maps.word('agentStartedNs')) / 1e6,
-    report: await askAgent(pinPath).catch(() => null),
   };
+  // Together: one that is stopped keeps whoever asks waiting.
+  const [report, cluster] = await Promise.all([
+    askAgent(pinPath).catch(() => null),
+    askCluster(pinPath).catch(() => null),
+  ]);
+  return { ...seen, report, cluster };
 }
 
 function seeRoutes(snapshot: Snapshot, nowNs: bigint): RouteSeen[] {

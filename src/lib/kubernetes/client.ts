@@ -114,13 +114,14 @@ export class ApiClient {
     await this.text({ method: 'POST', path, body }, signal);
   }
 
-  /** Each line of a watch as it comes; resolves to how it ended. */
+  /** Each line of a watch as it comes, after it was let in; resolves to how it ended. */
   async lines(
     path: string,
-    onLine: (line: string) => void,
+    { onOpen, onLine }: { readonly onOpen: () => void; readonly onLine: (line: string) => void },
     signal: AbortSignal,
   ): Promise<'ended' | 'silent'> {
     const answer = await this.ask({ method: 'GET', path }, signal);
+    onOpen();
     return new Promise((resolve, reject) => {
       let rest = '';
       const done = (settle: () => void) => {

@@ -40,8 +40,8 @@ const mostMessage = 1_024;
 export class EventWriter {
   private readonly stop = new AbortController();
   private readonly timers = new Set<NodeJS.Timeout>();
-  private tokens = burst;
-  private refilledMs = performance.now();
+  /** When the last one had its turn, were they all evenly spaced. */
+  private spacedMs = -everyMs;
   private refused = false;
   written = 0;
   dropped = 0;
@@ -49,15 +49,19 @@ export class EventWriter {
   constructor(private readonly options: EventWriterOptions) {}
 
   write(event: ServiceEvent): void {
-    if (this.timers.size >= mostWaiting || !this.token()) {
+    if (this.timers.size >= mostWaiting) {
       this.dropped++;
       return;
     }
     const { random, spreadMs } = this.options;
-    const timer = setTimeout(() => {
-      this.timers.delete(timer);
-      void this.send(event);
-    }, random() * spreadMs);
+    const seen = new Date();
+    const timer = setTimeout(
+      () => {
+        this.timers.delete(timer);
+        void this.send(event, seen);
+      },
+      this.turnInMs() + random() * spreadMs,
+    );
     this.timers.add(timer);
   }
 
@@ -67,21 +71,17 @@ export class EventWriter {
     this.timers.clear();
   }
 
-  private token(): boolean {
+  /** All nodes see things in the same order: what none had a turn for would be told by none. */
+  private turnInMs(): number {
     const nowMs = performance.now();
-    const earned = Math.floor((nowMs - this.refilledMs) / everyMs);
-    this.refilledMs += earned * everyMs;
-    this.tokens = Math.min(burst, this.tokens + earned);
-    if (this.tokens === 0) return false;
-    this.tokens--;
-    return true;
+    this.spacedMs = Math.max(this.spacedMs + everyMs, nowMs);
+    return Math.max(0, this.spacedMs - nowMs - (burst - 1) * everyMs);
   }
 
-  private async send(event: ServiceEvent): Promise<void> {
+  private async send(event: ServiceEvent, seen: Date): Promise<void> {
     const { post, node, log } = this.options;
     const [namespace = '', name = ''] = event.service.split('/');
-    const now = new Date();
-    const period = Math.floor(now.getTime() / periodMs);
+    const period = Math.floor(seen.getTime() / periodMs);
     const said = createHash('sha256')
       .update(`${event.uid} ${event.subject} ${period}`)
       .digest('hex')
@@ -97,8 +97,8 @@ export class EventWriter {
       source: { component: 'nity', host: node },
       reportingComponent: 'nity.dev/agent',
       reportingInstance: node,
-      firstTimestamp: now.toISOString(),
-      lastTimestamp: now.toISOString(),
+      firstTimestamp: seen.toISOString(),
+      lastTimestamp: seen.toISOString(),
       count: 1,
     };
     try {

@@ -156,7 +156,7 @@ class PortRoutes {
   }
 }
 
-/** servicechangetracker.go, newServiceInfo() and ShouldSkipService(), port by port. */
+/** serviceport.go, newBaseServiceInfo(), port by port, and util/utils.go, ShouldSkipService(). */
 export function serviceRoutes(
   service: ServiceObject,
   slices: Iterable<SliceObject>,

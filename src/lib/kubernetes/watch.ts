@@ -206,9 +206,14 @@ export class Watch<T extends Identity> {
     try {
       const end = await client.lines(
         path,
-        (line) => {
-          version = this.hear(line) ?? version;
-          lines++;
+        {
+          onOpen: () => {
+            this.heard();
+          },
+          onLine: (line) => {
+            version = this.hear(line) ?? version;
+            lines++;
+          },
         },
         signal,
       );

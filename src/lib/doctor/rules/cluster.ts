@@ -1,11 +1,22 @@
-// Can the agent learn what to serve, and who serves the rest?
+// Can the agent learn what to serve, does it, and who serves the rest?
+import type { ClusterStatus } from '../../kubernetes/status.js';
 import { count, fail, ok, some, warn, type Rule } from '../check.js';
+import type { Observed } from '../observed.js';
+import { planeOf } from './agent.js';
 
 /** Beyond the first, times that Nity shows are off; beyond the second, tokens are refused. */
 const skewWarnMs = 5_000;
 const skewFailMs = 60_000;
 
+/** As the alert NityClusterBehind. */
+const pendingWarnMs = 10_000;
+
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+
+/** What the agent follows; null without one, or without a cluster. */
+function followed(observed: Observed): ClusterStatus | null {
+  return planeOf(observed)?.agent.cluster ?? null;
+}
 
 export const clusterRules: readonly Rule[] = [
   {
@@ -13,7 +24,7 @@ export const clusterRules: readonly Rule[] = [
     group: 'cluster',
     name: 'API server',
     expected: 'answers',
-    hint: 'Look at the network between the node and it; the agent holds the last good routes meanwhile.',
+    hint: 'Look at the network between the node and it, or at the token; the agent holds the last good routes meanwhile.',
     about:
       'While it does not answer the agent serves what it last knew: Services and endpoints that change are missed.',
     look: ({ cluster }) => {
@@ -32,7 +43,8 @@ export const clusterRules: readonly Rule[] = [
     about:
       'Without services and endpointslices nothing is served; without nodes topology hints and NodePorts are not, and without events nobody is told what was ignored.',
     look: ({ cluster }) => {
-      if (cluster === null || cluster.permissions.kind === 'missing') return null;
+      if (cluster === null || cluster.api.kind === 'missing') return null;
+      if (cluster.permissions.kind === 'missing') return warn(cluster.permissions.why);
       const denied = cluster.permissions.value.filter(({ allowed }) => !allowed);
       if (denied.length === 0) return ok('it may');
       const told = some(
@@ -79,20 +91,22 @@ export const clusterRules: readonly Rule[] = [
     group: 'cluster',
     name: 'left for kube-proxy',
     expected: 'somebody serves what Nity skips',
-    hint: 'Run kube-proxy, or what stands for it in this cluster, on every node; Nity serves IPv4 TCP.',
+    hint: 'Run kube-proxy, or what stands for it in this cluster, on every node; `nity inspect routes --skipped` lists them all.',
     about:
       'What Nity cannot serve it leaves as it is, so that something else must serve it: UDP, SCTP and IPv6, and ports with rules that it does not know.',
-    look: ({ cluster }) => {
-      if (cluster === null || cluster.skipped.kind === 'missing') return null;
-      const { skipped, kubeProxyMode } = cluster;
-      if (skipped.value.length === 0) return ok('nothing is');
+    look: (observed) => {
+      const status = followed(observed);
+      if (status === null) return null;
+      const { skipped } = status;
+      if (skipped.length === 0) return ok('nothing is');
       const told = some(
-        skipped.value.map(
+        skipped.map(
           ({ service, port, reason, detail }) => `${service}:${port} (${reason}: ${detail})`,
         ),
       );
-      const seen = `${count(skipped.value.length, 'port')}: ${told}`;
-      return kubeProxyMode === null ? warn(`${seen}, and no kube-proxy answers`) : ok(seen);
+      const seen = `${count(skipped.length, 'port')}: ${told}`;
+      if (observed.kubeProxyMode !== null) return ok(seen);
+      return warn(`${seen}, and no kube-proxy answers`);
     },
   },
   {
@@ -103,10 +117,38 @@ export const clusterRules: readonly Rule[] = [
     hint: 'If another program stands for it here, suppress this check; else look at its pod.',
     about:
       'It serves what Nity does not, and everything where Nity is unloaded; Nity comes first, as its programs see a connect before any packet is made.',
-    look: ({ cluster }) => {
-      if (cluster === null) return null;
-      const { kubeProxyMode } = cluster;
+    look: (observed) => {
+      const { cluster, kubeProxyMode } = observed;
+      if (cluster === null && followed(observed) === null) return null;
       return kubeProxyMode === null ? warn('nobody answers') : ok(`mode ${kubeProxyMode}`);
+    },
+  },
+  {
+    id: 'NITY106',
+    group: 'cluster',
+    name: 'what the agent hears',
+    expected: 'every list and watch of the agent goes on, and what it heard is served',
+    hint: 'See NITY100 and NITY101, with --kubeconfig if they are left out; the agent tries again by itself.',
+    about:
+      'The agent serves what it last heard: while a watch is down, Services and endpoints that change are missed. Before its first lists are complete it programs nothing.',
+    look: (observed) => {
+      const status = followed(observed);
+      if (status === null) return null;
+      const troubles = status.watches.flatMap(({ resource, problem, heardAgoMs }) => {
+        if (problem === null) return [];
+        const heard = heardAgoMs === null ? 'never heard' : `heard ${seconds(heardAgoMs)} ago`;
+        return [`${resource}: ${problem} (${heard})`];
+      });
+      if (troubles.length > 0) return fail(some(troubles));
+      if (!status.synced) return fail('not all was heard and served yet');
+      const pendingMs = status.oldestUnappliedMs ?? 0;
+      if (pendingMs > pendingWarnMs) {
+        return warn(
+          `a change waits for ${seconds(pendingMs)}`,
+          'See whether an operator holds the field (NITY078) or a table is full (NITY079).',
+        );
+      }
+      return ok(`${count(status.services, 'Service')} at ${status.server}`);
     },
   },
 ];

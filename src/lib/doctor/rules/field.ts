@@ -124,7 +124,11 @@ export const fieldRules: readonly Rule[] = [
     look: (observed) => {
       const seen = withoutBackends(observed);
       if (seen === null) return null;
-      return seen.found.length === 0 ? ok('none') : fail(some(seen.found));
+      if (seen.found.length === 0) return ok('none');
+      // In a cluster that is every day's: scaled to none, or policy Local and none on this node.
+      return seen.plane.agent.cluster === null
+        ? fail(some(seen.found))
+        : warn(some(seen.found), 'See whether their Services ought to have ready endpoints here.');
     },
   },
   {
