@@ -29,7 +29,8 @@ function usageFailure(error: Error): Failure {
     .map((line) => line.trim())
     .filter((line) => line !== '' && !/^See more help/.test(line))
     .join(' ')
-    .replace(/^The following errors? occurred: /, '');
+    .replace(/^The following errors? occurred: /, '')
+    .replace(/^Parsing (--\S+) Expected/, '$1: expected');
   return {
     code: 'BAD_USAGE',
     exitCode: usage,
