@@ -8,6 +8,7 @@ import {
   type AdmissionModeName,
   type Budget,
 } from './control.js';
+import { openPlane } from './pins.js';
 import type { Plane } from './plane.js';
 import { Snapshot, type RouteView } from './snapshot.js';
 
@@ -18,7 +19,7 @@ export interface SetModeOptions {
   readonly route: string | undefined;
   readonly budget: Budget | undefined;
   readonly dryRun: boolean;
-  readonly expectEpoch: string | undefined;
+  readonly expectEpoch: bigint | undefined;
 }
 
 export interface ModeChange {
@@ -45,6 +46,16 @@ export function selectRoutes(views: readonly RouteView[], filter: string | undef
   );
 }
 
+/** The name of the one route that a name or an address stands for. */
+export function routeNamed(pinPath: string, filter: string): string {
+  const plane = openPlane(pinPath);
+  try {
+    return selectRoutes(new Snapshot(plane).routes(), filter)[0]?.name ?? filter;
+  } finally {
+    plane.close();
+  }
+}
+
 function requireBudget(plane: Plane, view: RouteView, budget: Budget | undefined): void {
   const { tokenNs, burstNs } = plane.rtControl.read(view.index);
   if (budget !== undefined || budgetOf(tokenNs, burstNs) !== undefined) return;
@@ -57,7 +68,7 @@ function requireBudget(plane: Plane, view: RouteView, budget: Budget | undefined
 /** Call it while holding the pin path's lock. Everything is checked before anything is written. */
 export function setMode(plane: Plane, options: SetModeOptions): ModeChange[] {
   const epoch = plane.word('epoch');
-  if (options.expectEpoch !== undefined && options.expectEpoch !== String(epoch)) {
+  if (options.expectEpoch !== undefined && options.expectEpoch !== epoch) {
     throw new UnsafeError(
       `The epoch is ${epoch}, not ${options.expectEpoch}: somebody was faster.`,
       'Look at `nity inspect field` again, then decide.',
