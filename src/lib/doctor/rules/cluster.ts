@@ -34,7 +34,7 @@ export const clusterRules: readonly Rule[] = [
     look: ({ cluster }) => {
       if (cluster === null || cluster.permissions.kind === 'missing') return null;
       const denied = cluster.permissions.value.filter(({ allowed }) => !allowed);
-      if (denied.length === 0) return ok('it may');
+      if (denied.length === 0) return ok('all granted');
       const told = some(
         denied.map(({ permission: { verb, resource } }) => `${verb} ${resource}`),
         6,
@@ -71,7 +71,7 @@ export const clusterRules: readonly Rule[] = [
     look: ({ cluster }) => {
       if (cluster === null || cluster.unmatchedPorts.kind === 'missing') return null;
       const found = cluster.unmatchedPorts.value;
-      return found.length === 0 ? ok('each is') : warn(some(found));
+      return found.length === 0 ? ok('all found') : warn(some(found));
     },
   },
   {
@@ -85,7 +85,7 @@ export const clusterRules: readonly Rule[] = [
     look: ({ cluster }) => {
       if (cluster === null || cluster.skipped.kind === 'missing') return null;
       const { skipped, kubeProxyMode } = cluster;
-      if (skipped.value.length === 0) return ok('nothing is');
+      if (skipped.value.length === 0) return ok('nothing skipped');
       const told = some(
         skipped.value.map(
           ({ service, port, reason, detail }) => `${service}:${port} (${reason}: ${detail})`,
