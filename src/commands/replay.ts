@@ -27,7 +27,7 @@ export default class Replay extends NityCommand<typeof Replay> {
     'is shown.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> /var/lib/nity/traces',
-    '<%= config.bin %> <%= command.id %> nity.trace --from 1m --to 90s --route shop/cart:http',
+    '<%= config.bin %> <%= command.id %> nity.trace --from 5s --to 10s --route shop/cart:http',
     '<%= config.bin %> <%= command.id %> nity.trace --knob viscosity=0.1',
     '<%= config.bin %> <%= command.id %> nity.trace --export perfetto --output nity.json',
   ];
