@@ -7,6 +7,7 @@ import { newArchiveFile, writeArchive } from '../lib/bugreport/archive.js';
 import { collect } from '../lib/bugreport/collect.js';
 import { assemble, type Manifest } from '../lib/bugreport/report.js';
 import { changeFlags, common, jsonFlag, NityCommand, type Answer } from '../lib/cli/command.js';
+import { settingsOf } from '../lib/cli/settings.js';
 import { notWritten, writing } from '../lib/cli/writing.js';
 import { UsageError } from '../lib/errors.js';
 
@@ -100,14 +101,11 @@ export default class BugReportCommand extends NityCommand<typeof BugReportComman
 
   /** The variables of flags that are set; what else is in the environment is none of ours. */
   private settings(): Readonly<Record<string, string>> {
-    const names = this.config.commands
-      .flatMap(({ flags }) => Object.values(flags))
-      .flatMap(({ env }) => env ?? []);
+    const set = settingsOf(this.config.commands, process.env);
     return Object.fromEntries(
-      [...new Set(names)].sort().flatMap((name): [string, string][] => {
-        const value = process.env[name];
-        return value === undefined ? [] : [[name, value]];
-      }),
+      set.flatMap(({ environment, value, from }): [string, string][] =>
+        from === 'default' || value === null ? [] : [[environment, value]],
+      ),
     );
   }
 
