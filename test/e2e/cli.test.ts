@@ -265,6 +265,11 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     expect((await nity('unload')).code).toBe(5);
 
     expect((await nity('set-mode', 'hard', '--route', 'no/such:route')).code).toBe(2);
+    const slip = await nity('set-mode', 'hard', '--route', 'shop/carts:http');
+    expect(slip).toMatchObject({ code: 2, stdout: '' });
+    expect(slip.stderr).toMatch(
+      /^Error: There is no route shop\/carts:http\.\n→ Did you mean shop\/cart:http\? /,
+    );
     expect(
       (await nity('set-mode', 'hard', '--route', '127.96.200.1:80', '--ttl', '30s')).code,
     ).toBe(0);

@@ -1,9 +1,9 @@
 // How a failure looks: one sentence of what happened, one of what to do, the
 // documented exit code. The same three with and without --json.
 import { NityError, errnoOf, type FailureExitCode } from '../errors.js';
+import { nearest } from '../nearest.js';
 import { palette } from './colour.js';
 import { toJson } from './json.js';
-import { nearest } from './suggestion.js';
 
 export interface Failure {
   readonly code: string;

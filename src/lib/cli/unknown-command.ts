@@ -1,7 +1,7 @@
 // What is typed and is no command, or a command and a word too many: one sentence of what
 // happened, one of what was meant.
 import { UsageError } from '../errors.js';
-import { nearestCommand } from './suggestion.js';
+import { nearest } from '../nearest.js';
 
 interface Known {
   readonly id: string;
@@ -39,4 +39,13 @@ export function unknownCommand(argv: readonly string[], known: readonly Known[])
     `nity ${typed.join(' ')} is not a command.`,
     `${suggestion}\`nity --help\` lists them all.`,
   );
+}
+
+/** `typed` may go on with arguments; a view's own name is enough to find it. */
+function nearestCommand(typed: readonly string[], commands: readonly string[]): string | undefined {
+  const [first = '', second] = typed;
+  const view = commands.find((command) => command.split(' ')[1] === first);
+  if (view !== undefined) return view;
+  const pair = second === undefined ? undefined : nearest(`${first} ${second}`, commands);
+  return pair ?? nearest(first, [...new Set(commands.map((name) => name.split(' ')[0] ?? name))]);
 }

@@ -1,5 +1,6 @@
 // The operator's hand on the valve: overrides of one route or of all.
 import { InputError, UnsafeError, UsageError } from '../errors.js';
+import { nearest } from '../nearest.js';
 import {
   budgetOf,
   clearOverride,
@@ -40,9 +41,13 @@ export function selectRoutes(views: readonly RouteView[], filter: string | undef
   const chosen =
     filter === undefined ? [...views] : views.filter((view) => matchesRoute(view, filter));
   if (chosen.length > 0 || filter === undefined) return chosen;
+  const meant = nearest(
+    filter,
+    views.map(({ name }) => name),
+  );
   throw new InputError(
     `There is no route ${filter}.`,
-    'Take a name or an address from `nity inspect routes`.',
+    `${meant === undefined ? '' : `Did you mean ${meant}? `}Take a name or an address from \`nity inspect routes\`.`,
   );
 }
 
