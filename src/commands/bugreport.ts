@@ -1,11 +1,14 @@
 import { Flags } from '@oclif/core';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
+import type { Writable } from 'node:stream';
 
 import { logAction } from '../lib/audit/operator-log.js';
 import { newArchiveFile, writeArchive } from '../lib/bugreport/archive.js';
 import { collect } from '../lib/bugreport/collect.js';
 import { assemble, type Manifest } from '../lib/bugreport/report.js';
 import { changeFlags, common, jsonFlag, NityCommand, type Answer } from '../lib/cli/command.js';
+import { settingsOf } from '../lib/cli/settings.js';
+import { notWritten, writing } from '../lib/cli/writing.js';
 import { UsageError } from '../lib/errors.js';
 
 interface Reported extends Answer, Pick<Manifest, 'redacted' | 'files' | 'missing'> {
@@ -55,6 +58,25 @@ export default class BugReportCommand extends NityCommand<typeof BugReportComman
     const output = flags.output ?? `${name}.tar.gz`;
     // Made before anything is gathered: who may not write there need not wait to learn it.
     const archive = output === '-' ? process.stdout : await newArchiveFile(output);
+    const { redacted, files, missing } = await this.fill(archive, name, madeAt).catch(
+      (error: unknown) => {
+        if (output !== '-') rmSync(output, { force: true });
+        throw notWritten(output === '-' ? 'stdout' : output, error);
+      },
+    );
+    this.writeDown(output);
+    const answer: Reported = {
+      ...{ schemaVersion: 1, archive: output, redacted },
+      legend: flags.legend ?? null,
+      ...{ files, missing },
+    };
+    if (output === '-') this.say(render(answer));
+    else this.answer<Reported>(answer, render);
+  }
+
+  private async fill(archive: Writable, name: string, madeAt: Date): Promise<Manifest> {
+    const { flags } = this;
+    const { legend } = flags;
     const collected = await collect({
       pinPath: flags['pin-path'],
       auditLog: flags['audit-log'],
@@ -68,33 +90,22 @@ export default class BugReportCommand extends NityCommand<typeof BugReportComman
       madeAt,
       redact: flags.redact,
     });
-    await writeArchive(archive, name, report.files, madeAt);
-    if (flags.legend !== undefined) {
-      writeFileSync(flags.legend, `${JSON.stringify(report.legend, undefined, 2)}\n`, {
-        mode: 0o600,
+    if (legend !== undefined) {
+      writing(legend, () => {
+        writeFileSync(legend, `${JSON.stringify(report.legend, undefined, 2)}\n`, { mode: 0o600 });
       });
     }
-    this.writeDown(output);
-    const { redacted, files, missing } = report.manifest;
-    const answer: Reported = {
-      ...{ schemaVersion: 1, archive: output, redacted },
-      legend: flags.legend ?? null,
-      ...{ files, missing },
-    };
-    if (output === '-') this.say(render(answer));
-    else this.answer<Reported>(answer, render);
+    await writeArchive(archive, name, report.files, madeAt);
+    return report.manifest;
   }
 
   /** The variables of flags that are set; what else is in the environment is none of ours. */
   private settings(): Readonly<Record<string, string>> {
-    const names = this.config.commands
-      .flatMap(({ flags }) => Object.values(flags))
-      .flatMap(({ env }) => env ?? []);
+    const set = settingsOf(this.config.commands, process.env);
     return Object.fromEntries(
-      [...new Set(names)].sort().flatMap((name): [string, string][] => {
-        const value = process.env[name];
-        return value === undefined ? [] : [[name, value]];
-      }),
+      set.flatMap(({ environment, value, from }): [string, string][] =>
+        from === 'default' || value === null ? [] : [[environment, value]],
+      ),
     );
   }
 

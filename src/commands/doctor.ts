@@ -125,7 +125,7 @@ export default class DoctorCommand extends NityCommand<typeof DoctorCommand> {
 
 /** A slip of a digit would suppress nothing, and say nothing. */
 function requireKnown(suppressed: readonly string[]): void {
-  const unknown = suppressed.find((id) => !/^NITY\d{3}$/.test(id));
+  const unknown = suppressed.find((id) => !rules.some((rule) => rule.id === id));
   if (unknown === undefined) return;
   throw new UsageError(
     `${unknown} is no identifier of a check.`,

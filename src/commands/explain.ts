@@ -3,9 +3,7 @@ import { Args } from '@oclif/core';
 import { askAgent, type ExplainedRoute, type Report } from '../lib/agent/report.js';
 import { common, NityCommand, tableFlags, type Answer } from '../lib/cli/command.js';
 import { renderExplanation } from '../lib/cli/explain-view.js';
-import { selectRoutes } from '../lib/dataplane/override.js';
-import { openPlane } from '../lib/dataplane/pins.js';
-import { Snapshot } from '../lib/dataplane/snapshot.js';
+import { routeNamed } from '../lib/dataplane/override.js';
 import { NoAgentError } from '../lib/errors.js';
 
 interface Explanation extends Answer, Pick<Report, 'sequence' | 'agoMs' | 'tookMs' | 'outcome'> {
@@ -37,7 +35,7 @@ export default class Explain extends NityCommand<typeof Explain> {
   async run(): Promise<void> {
     const { flags, args } = this;
     const pinPath = flags['pin-path'];
-    const name = nameOf(pinPath, args.route);
+    const name = routeNamed(pinPath, args.route);
     const report = await askAgent(pinPath, name);
     const route = report?.routes[0];
     if (report === null || route === undefined) throw new NoAgentError(pinPath);
@@ -50,14 +48,5 @@ export default class Explain extends NityCommand<typeof Explain> {
           wide: flags.output === 'wide',
         }),
     );
-  }
-}
-
-function nameOf(pinPath: string, filter: string): string {
-  const plane = openPlane(pinPath);
-  try {
-    return selectRoutes(new Snapshot(plane).routes(), filter)[0]?.name ?? filter;
-  } finally {
-    plane.close();
   }
 }

@@ -1,11 +1,18 @@
 import { Flags } from '@oclif/core';
 
-import { changeFlags, common, NityCommand, type Answer } from '../lib/cli/command.js';
+import {
+  changeFlags,
+  common,
+  epochFlag,
+  expectedEpoch,
+  imposedMostMs,
+  NityCommand,
+  type Answer,
+} from '../lib/cli/command.js';
 import { parseDuration } from '../lib/cli/duration.js';
 import { logAction } from '../lib/audit/operator-log.js';
 import { exclusively, openPlane } from '../lib/dataplane/pins.js';
 import { flip, type FlipReport } from '../lib/dataplane/flip.js';
-import { UsageError } from '../lib/errors.js';
 
 interface Flipped extends Answer, FlipReport {
   readonly dryRun: boolean;
@@ -25,25 +32,18 @@ export default class Flip extends NityCommand<typeof Flip> {
     ...changeFlags,
     hold: Flags.string({ summary: 'how long the agent leaves the field alone', default: '30s' }),
     force: Flags.boolean({ summary: 'flip although the agent is stale' }),
-    'expect-epoch': Flags.string({ summary: 'refuse if the epoch is another by now' }),
+    ...epochFlag,
   };
 
   async run(): Promise<void> {
     await Promise.resolve();
     const { flags } = this;
     const pinPath = flags['pin-path'];
-    const expected = flags['expect-epoch'];
-    if (expected !== undefined && !/^\d+$/.test(expected)) {
-      throw new UsageError(
-        `${expected} is not an epoch.`,
-        'Take the number from `nity inspect field`.',
-      );
-    }
     const options = {
-      holdMs: parseDuration(flags.hold, '--hold'),
+      holdMs: parseDuration(flags.hold, '--hold', { mostMs: imposedMostMs }),
       force: flags.force,
       dryRun: flags['dry-run'],
-      ...(expected === undefined ? {} : { expectEpoch: BigInt(expected) }),
+      expectEpoch: expectedEpoch(flags),
     };
     const plane = openPlane(pinPath);
     const report = exclusively(pinPath, () => flip(plane, options));

@@ -4,9 +4,10 @@ import { closeSync, openSync, appendFileSync } from 'node:fs';
 import { common, jsonFlag, NityCommand } from '../lib/cli/command.js';
 import { parseDuration } from '../lib/cli/duration.js';
 import { renderReplay } from '../lib/cli/replay-view.js';
+import { writing } from '../lib/cli/writing.js';
 import { makeKnobs } from '../lib/config/knobs.js';
 import { knobsSet } from '../lib/config/load.js';
-import { errnoOf, InputError, UsageError } from '../lib/errors.js';
+import { InputError, UsageError } from '../lib/errors.js';
 import { InvariantMonitor } from '../lib/harness/invariants/monitor.js';
 import { PerfettoExport } from '../lib/recorder/perfetto.js';
 import { isSound, replay, retuned } from '../lib/recorder/replay.js';
@@ -26,7 +27,7 @@ export default class Replay extends NityCommand<typeof Replay> {
     'is shown.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> /var/lib/nity/traces',
-    '<%= config.bin %> <%= command.id %> nity.trace --from 1m --to 90s --route shop/cart:http',
+    '<%= config.bin %> <%= command.id %> nity.trace --from 5s --to 10s --route shop/cart:http',
     '<%= config.bin %> <%= command.id %> nity.trace --knob viscosity=0.1',
     '<%= config.bin %> <%= command.id %> nity.trace --export perfetto --output nity.json',
   ];
@@ -128,27 +129,26 @@ export default class Replay extends NityCommand<typeof Replay> {
     if (path === undefined) {
       return { write: (text) => process.stdout.write(text), close: () => undefined };
     }
-    try {
-      const file = openSync(path, 'w');
-      let waiting = '';
-      return {
-        write(text) {
-          waiting += text;
-          if (waiting.length < writeAtOnce) return;
-          appendFileSync(file, waiting);
-          waiting = '';
-        },
-        close() {
-          appendFileSync(file, waiting);
-          closeSync(file);
-        },
-      };
-    } catch (error) {
-      throw new InputError(
-        `${path} cannot be written: ${errnoOf(error) ?? String(error)}.`,
-        'Name another file with --output.',
-        error,
-      );
-    }
+    let file = 0;
+    let waiting = '';
+    const drain = () => {
+      writing(path, () => {
+        appendFileSync(file, waiting);
+      });
+      waiting = '';
+    };
+    writing(path, () => {
+      file = openSync(path, 'w');
+    });
+    return {
+      write(text) {
+        waiting += text;
+        if (waiting.length >= writeAtOnce) drain();
+      },
+      close() {
+        drain();
+        closeSync(file);
+      },
+    };
   }
 }

@@ -1,6 +1,14 @@
 import { Args, Flags } from '@oclif/core';
 
-import { changeFlags, common, NityCommand, type Answer } from '../lib/cli/command.js';
+import {
+  changeFlags,
+  common,
+  epochFlag,
+  expectedEpoch,
+  imposedMostMs,
+  NityCommand,
+  type Answer,
+} from '../lib/cli/command.js';
 import { parseDuration, showDuration } from '../lib/cli/duration.js';
 import { logAction } from '../lib/audit/operator-log.js';
 import { renderTable } from '../lib/cli/table.js';
@@ -43,7 +51,7 @@ export default class SetMode extends NityCommand<typeof SetMode> {
       min: 1,
       max: 1_000_000,
     }),
-    'expect-epoch': Flags.string({ summary: 'refuse if the epoch is another by now' }),
+    ...epochFlag,
   };
 
   async run(): Promise<void> {
@@ -57,7 +65,8 @@ export default class SetMode extends NityCommand<typeof SetMode> {
         'Leave them out, or set the mode soft.',
       );
     }
-    const ttlMs = parseDuration(flags.ttl, '--ttl');
+    const ttlMs = parseDuration(flags.ttl, '--ttl', { leastMs: 1, mostMs: imposedMostMs });
+    const expectEpoch = expectedEpoch(flags);
     const plane = openPlane(pinPath);
     const routes = exclusively(pinPath, () =>
       setMode(plane, {
@@ -65,7 +74,7 @@ export default class SetMode extends NityCommand<typeof SetMode> {
         ttlMs,
         route: flags.route,
         dryRun: flags['dry-run'],
-        expectEpoch: flags['expect-epoch'],
+        expectEpoch,
         budget:
           flags.rate === undefined
             ? undefined

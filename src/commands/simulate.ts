@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path';
 
 import { common, jsonFlag, NityCommand, type Answer } from '../lib/cli/command.js';
 import { renderComparison, SimulateProgress } from '../lib/cli/simulate-view.js';
-import { errnoOf, InputError, UsageError } from '../lib/errors.js';
+import { writing } from '../lib/cli/writing.js';
+import { UsageError } from '../lib/errors.js';
 import { policyNames, type PolicyName } from '../lib/harness/balancer.js';
 import { compare } from '../lib/harness/compare.js';
 import { csvOf } from '../lib/harness/report/csv.js';
@@ -172,20 +173,6 @@ export default class Simulate extends NityCommand<typeof Simulate> {
     });
     this.say(
       `${path} is smaller by ${shrunk.reductions} reductions, and still breaks ${shrunk.failure}.`,
-    );
-  }
-}
-
-function writing(path: string, write: () => void): void {
-  try {
-    write();
-  } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === undefined) throw error;
-    throw new InputError(
-      `${path} could not be written (${errno}).`,
-      'Name a place that can be written to.',
-      error,
     );
   }
 }

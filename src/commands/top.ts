@@ -5,16 +5,19 @@ import { common, jsonFlag, NityCommand, type Answer } from '../lib/cli/command.j
 import { parseDuration } from '../lib/cli/duration.js';
 import type { TopFrame } from '../lib/cli/top/frame.js';
 import { liveTop, onceTop } from '../lib/cli/top/session.js';
-import { firstView, sortKeys } from '../lib/cli/top/view.js';
+import { firstView, shownRoutes, sortKeys, type View } from '../lib/cli/top/view.js';
 import { TopWatcher } from '../lib/cli/top/watcher.js';
-import { UsageError } from '../lib/errors.js';
+import { routeNamed } from '../lib/dataplane/override.js';
 
 interface TopDocument extends Answer, Omit<TopFrame, 'field' | 'explained'> {
   readonly field: Omit<TopFrame['field'], 'regime'>;
 }
 
-function documentOf(frame: TopFrame): TopDocument {
-  const { host, regime, latency, routes, stalls, agent, changes } = frame;
+function documentOf(frame: TopFrame, view: View): TopDocument {
+  const { host, regime, latency, stalls, agent, changes } = frame;
+  const routes = shownRoutes(frame, view).filter(
+    ({ route }) => view.route === null || route === view.route,
+  );
   const { epoch, heldEpoch, activeTable, heartbeatAgeMs, failsafeMode } = frame.field;
   const { tableEpochs, projectionHeldMs, agentPid } = frame.field;
   return {
@@ -39,8 +42,7 @@ function documentOf(frame: TopFrame): TopDocument {
   };
 }
 
-const fastestMs = 100;
-const slowestMs = 3_600_000;
+const intervalBounds = { leastMs: 100, mostMs: 3_600_000 };
 /** Of a pipe, which has no width: the widest at which every column is useful. */
 const pipeColumns = 160;
 
@@ -48,7 +50,7 @@ export default class Top extends NityCommand<typeof Top> {
   static override summary = 'Live view: routes, modes, rates, latency, slots as bars, reasons.';
   static override description =
     'Reads the maps and changes nothing; works with the agent dead, without its reasons and ' +
-    'pressures. Press ? for its keys. Where stdout is no terminal it prints one picture of all routes.';
+    'pressures. Press ? for its keys. Where stdout is no terminal it prints one picture.';
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --sort p95 --filter shop/ --interval 2s',
@@ -68,24 +70,17 @@ export default class Top extends NityCommand<typeof Top> {
       summary: 'only routes whose name contains this text',
       default: '',
     }),
-    route: Flags.string({ summary: 'look into this route at once, by its name' }),
+    route: Flags.string({ summary: 'look into this route at once, by name or address' }),
   };
 
   async run(): Promise<void> {
     const { flags } = this;
-    const intervalMs = parseDuration(flags.interval, '--interval');
-    if (intervalMs < fastestMs || intervalMs > slowestMs) {
-      throw new UsageError(
-        `--interval ${flags.interval} is too ${intervalMs < fastestMs ? 'short' : 'long'}.`,
-        `Give ${fastestMs}ms to ${slowestMs / 3_600_000}h.`,
-      );
-    }
+    const intervalMs = parseDuration(flags.interval, '--interval', intervalBounds);
+    const route = flags.route === undefined ? null : routeNamed(flags['pin-path'], flags.route);
     const view = {
       ...firstView,
-      sort: flags.sort,
-      filter: flags.filter,
-      route: flags.route ?? null,
-      selected: flags.route ?? null,
+      ...{ sort: flags.sort, filter: flags.filter },
+      ...{ route, selected: route },
     };
     const watcher = new TopWatcher(flags['pin-path']);
     try {
@@ -95,9 +90,9 @@ export default class Top extends NityCommand<typeof Top> {
       }
       await watcher.frame(null);
       await sleep(intervalMs);
-      const frame = await watcher.frame(null);
+      const frame = await watcher.frame(view.route);
       const columns = process.stdout.isTTY ? process.stdout.columns : pipeColumns;
-      this.answer(documentOf(frame), () => onceTop(frame, view, columns));
+      this.answer(documentOf(frame, view), () => onceTop(frame, view, columns));
     } finally {
       watcher.close();
     }

@@ -1,10 +1,9 @@
-import { isIPv4 } from 'node:net';
 import { Args, Flags } from '@oclif/core';
 
+import { backendOf } from '../lib/cli/backend-filter.js';
 import { common, NityCommand } from '../lib/cli/command.js';
 import { parseDuration } from '../lib/cli/duration.js';
 import { followTrace } from '../lib/cli/follow-trace.js';
-import { ipv4ToNumber } from '../lib/dataplane/ipv4.js';
 import {
   budgetMost,
   Listener,
@@ -15,7 +14,7 @@ import {
 import { selectRoutes } from '../lib/dataplane/override.js';
 import type { Plane } from '../lib/dataplane/plane.js';
 import { Snapshot } from '../lib/dataplane/snapshot.js';
-import { errnoOf, InputError, UsageError } from '../lib/errors.js';
+import { UsageError } from '../lib/errors.js';
 
 const groups = ['picked', 'refused'] as const;
 const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -67,12 +66,8 @@ export default class Trace extends NityCommand<typeof Trace> {
       stop.abort();
     };
     // `nity trace | head` ends like Ctrl-C does: nobody reads any more.
-    const onBroken = (error: Error) => {
-      if (errnoOf(error) !== 'EPIPE') throw error;
-      stop.abort();
-    };
     for (const signal of endings) process.on(signal, onSignal);
-    process.stdout.on('error', onBroken);
+    process.stdout.on('error', onSignal);
     try {
       await followTrace(listener, {
         json: flags.json,
@@ -113,18 +108,4 @@ function named(word: (typeof groups)[number] | OutcomeName): readonly OutcomeNam
   return outcomeNames.filter(
     (name) => name === word || ((word === 'picked' || word === 'refused') && name.startsWith(word)),
   );
-}
-
-function backendOf(snapshot: Snapshot, text: string): { address: number; port: number } {
-  const [address = '', port = '', ...rest] = text.split(':');
-  if (rest.length > 0 || !isIPv4(address) || !/^\d{1,5}$/.test(port)) {
-    throw new UsageError(`--backend ${text} is no address.`, 'Write it as 10.1.2.3:8080.');
-  }
-  if (!snapshot.backends().some(({ backend }) => backend === text)) {
-    throw new InputError(
-      `There is no backend ${text}.`,
-      'Take an address from `nity inspect backends`.',
-    );
-  }
-  return { address: ipv4ToNumber(address), port: Number(port) };
 }

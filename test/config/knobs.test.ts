@@ -204,7 +204,7 @@ describe('a knob that does not exist', () => {
     ['viscosty', 'viscosity'],
     ['isolationMaxMS', 'isolationMaxMs'],
   ])('is told with the nearest that does: %s', (given, meant) => {
-    const hint = `Did you mean ${meant}? All knobs are in docs/config/knobs.md.`;
+    const hint = `Did you mean ${meant}? \`nity config\` lists them all.`;
     expect(refusal({ flags: [`${given}=1`] })).toEqual({
       message: `--knob ${given}=1: there is no knob ${given}.`,
       hint,
@@ -220,7 +220,7 @@ describe('a knob that does not exist', () => {
       const { message, hint } = refusal({ flags: [`${name}=1`] });
       expect(message).toContain('there is no knob');
       expect(message.length).toBeLessThan(200);
-      expect(hint).toBe('All knobs are in docs/config/knobs.md.');
+      expect(hint).toBe('`nity config` lists them all.');
     }
   });
 });

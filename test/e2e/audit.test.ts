@@ -56,6 +56,9 @@ describe.skipIf(unavailable !== undefined)('the audit log', () => {
     await desk.nity('bugreport', '-o', join(desk.directory, 'report.tar.gz'));
     await desk.end(child, 'SIGTERM');
     await desk.nity('unload');
+    const shown = await desk.nity('inspect', 'audit');
+    expect(shown.stdout).toMatch(/ uid 0 +set-mode hard +shop\/cart:http +draining$/m);
+    expect(shown.stdout).toMatch(/ uid 0 +flip +- +-$/m);
     const { actions } = await trail();
     expect(actions.map(({ command }) => command)).toEqual([
       'run-agent: load',
@@ -94,7 +97,7 @@ describe.skipIf(unavailable !== undefined)('the audit log', () => {
       ...{ command: 'load', uid: 0, sudoUid: 1001, sudoUser: 'ada' },
     });
     const { stdout } = await desk.nity('inspect', 'audit', '--last', '1', '--no-headers');
-    expect(stdout).toMatch(/^\S+Z +ada \(sudo\) +load +-\n$/);
+    expect(stdout).toMatch(/^\S+Z +ada \(sudo\) +load +- +-\n$/);
   });
 
   it('has which programs an upgrade replaced', async () => {

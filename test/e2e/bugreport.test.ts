@@ -10,13 +10,14 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { unavailable, until } from '../kernel/rig.js';
 import { Desk } from './desk.js';
+import { root } from './shell.js';
 
 interface Manifest {
   readonly schemaVersion: number;
@@ -233,6 +234,24 @@ describe.skipIf(unavailable !== undefined)('nity bugreport', () => {
       unpacked.manifest.missing.find((part) => part.path === path)?.why ?? '';
     expect(why('maps/')).toContain('No dataplane is loaded');
     expect(why('knobs.json')).toContain(`${config}:1:9: tickMs must be`);
+  });
+
+  it('leaves no half of an archive where there is no room, nor one without its legend', async () => {
+    const script = `mount -t tmpfs -o size=4k none ${desk.directory}/small &&
+      "$0" "$1" bugreport -o ${desk.directory}/small/a.tar.gz; echo $?; ls ${desk.directory}/small`;
+    mkdirSync(join(desk.directory, 'small'));
+    const cli = join(root, 'bin/run.js');
+    const { stdout, stderr } = spawnSync(
+      ...(['unshare', ['-m', 'sh', '-c', script, process.execPath, cli]] as const),
+      { encoding: 'utf8', env: desk.environment },
+    );
+    expect(stdout).toBe('2\n');
+    expect(stderr).toMatch(/^Error: \S+a\.tar\.gz could not be written \(ENOSPC\)\.\n→ .*\n$/);
+    const nowhere = join(desk.directory, 'nowhere/legend.json');
+    const outcome = await desk.nity('bugreport', '--redact', '--legend', nowhere, '-o', archive);
+    expect(outcome).toMatchObject({ code: 2, stdout: '' });
+    expect(outcome.stderr).toContain(`${nowhere} could not be written (ENOENT).`);
+    expect(existsSync(archive)).toBe(false);
   });
 
   it('is written down with who made it, is its owner’s alone, and never overwrites', async () => {

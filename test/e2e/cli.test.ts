@@ -127,6 +127,14 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
       ['set-mode', 'open'],
       ['inspect', 'slots', '--nonsense'],
       ['flip', '--hold', 'soon'],
+      ['flip', '--hold', '169h'],
+      ['flip', '--expect-epoch', 'last'],
+      ['set-mode', 'hard', '--expect-epoch', 'last'],
+      // In nanoseconds beyond 64 bits, which would be another time altogether.
+      ['set-mode', 'hard', '--ttl', '99999999h'],
+      ['set-mode', 'hard', '--ttl', '0s'],
+      ['top', '--interval', '2h'],
+      ['doctor', '--suppress', 'NITY999'],
     ]) {
       const words = await nity(...args);
       expect(words.code, args.join(' ')).toBe(2);
@@ -206,6 +214,26 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
       expect((await nity('inspect', view)).code, view).toBe(0);
     }
 
+    // What is asked for by a name or an address that is not there is told, not answered with nothing.
+    const first = `127.0.0.1:${servers[0]?.port ?? 0}`;
+    expect(await json('inspect', 'backends', '--backend', first)).toMatchObject({
+      backends: [{ backend: first }],
+    });
+    for (const view of ['backends', 'conntrack']) {
+      for (const filter of [
+        ['--route', 'no/such:route'],
+        ['--route', '127.96.200.1:81'],
+        ['--backend', '127.0.0.1:1'],
+        ['--backend', 'one'],
+      ]) {
+        const outcome = await nity('inspect', view, ...filter);
+        expect(outcome, [view, ...filter].join(' ')).toMatchObject({ code: 2, stdout: '' });
+      }
+      for (const route of ['shop/cart:http', '127.96.200.1:80']) {
+        expect((await nity('inspect', view, '--route', route)).code).toBe(0);
+      }
+    }
+
     // A second agent and an unload under the agent are unsafe.
     const second = await nity('run-agent', '--services', services);
     expect(second.code).toBe(5);
@@ -213,6 +241,11 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     expect((await nity('unload')).code).toBe(5);
 
     expect((await nity('set-mode', 'hard', '--route', 'no/such:route')).code).toBe(2);
+    const slip = await nity('set-mode', 'hard', '--route', 'shop/carts:http');
+    expect(slip).toMatchObject({ code: 2, stdout: '' });
+    expect(slip.stderr).toMatch(
+      /^Error: There is no route shop\/carts:http\.\n→ Did you mean shop\/cart:http\? /,
+    );
     expect(
       (await nity('set-mode', 'hard', '--route', '127.96.200.1:80', '--ttl', '30s')).code,
     ).toBe(0);

@@ -77,6 +77,27 @@ describe('nity config', () => {
     ]);
   });
 
+  it('shows the settings that a variable makes for every command, and their defaults', async () => {
+    const asked = async (...args: string[]) => {
+      const variables = { NITY_COLOR: 'never', NITY_PIN_PATH: '/sys/fs/bpf/other' };
+      const { stdout } = await nity(['config', ...args], variables);
+      return stdout;
+    };
+    const { settings } = JSON.parse(await asked('--json')) as { settings: { flag: string }[] };
+    const of = (name: string) => settings.find(({ flag }) => flag === name);
+    expect(of('pin-path')).toEqual({
+      ...{ flag: 'pin-path', value: '/sys/fs/bpf/other' },
+      ...{ environment: 'NITY_PIN_PATH', from: 'environment' },
+    });
+    expect(of('log-level')).toMatchObject({ value: 'info', from: 'default' });
+    expect(of('cgroup')).toMatchObject({ value: null, from: 'default' });
+    const changed = await asked('--changed', '--no-headers');
+    expect(changed.trim().split('\n').at(-1)).toMatch(
+      /^pin-path +\/sys\/fs\/bpf\/other +NITY_PIN_PATH$/,
+    );
+    expect(changed).not.toContain('default');
+  });
+
   it('checks a file: says how many it sets, or what is wrong where, and ends with 2', async () => {
     const right = await nity(['config', 'check', knobsFile('right.yaml', 'tickMs: 100\n')]);
     expect(right).toMatchObject({ code: 0, stderr: '' });

@@ -305,7 +305,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
       const rest = ['CAP_BPF', 'CAP_NET_ADMIN', 'CAP_PERFMON'].filter((name) => name !== dropped);
       const one = start({ capabilities: rest });
       expect(await one.ended()).toBe(3);
-      expect(one.log()).toContain(`which lacks ${dropped}.`);
+      expect(one.log()).toContain(`which lacks ${dropped} and has ${rest.join(', ')}.`);
       expect(existsSync(pinPath)).toBe(false);
     },
   );

@@ -7,7 +7,8 @@ import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync 
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { unavailable } from '../kernel/rig.js';
+import { readCatalogue } from '../../src/lib/cli/catalogue.js';
+import { unavailable, until } from '../kernel/rig.js';
 import { Desk } from './desk.js';
 import { normal, readPage, type Step } from './page.js';
 
@@ -22,6 +23,41 @@ const read = (page: string) => readFileSync(join(root, page), 'utf8');
 const sessions = pages.filter((page) => /^\$ /m.test(read(page)));
 /** Other pages begin with what the first hour has set up. */
 const { files: ofTheFirstHour } = readPage(read('docs/guide/first-hour.md'));
+
+const allExamples = readCatalogue(root).commands.flatMap(({ examples }) => examples);
+/** What takes a minute, another shell, or the build of this checkout; a test of its own types it. */
+const elsewhere = new Set([
+  'nity demo',
+  'nity demo --fast --json',
+  'nity demo --model',
+  'nity build-addon',
+  'source <(nity completion zsh)',
+  'nity completion fish | source',
+]);
+/** What ends only when it is told to. */
+const endless = new Set([
+  'nity inspect slots --route shop/cart:http --watch',
+  'nity trace',
+  'nity trace shop/cart:http --outcome refused',
+  'nity trace --backend 10.1.2.3:8080 --count 20',
+  'nity trace --pid 4711 --for 10s --json',
+]);
+/** What ends otherwise, and rightly: this node has an agent already, and no such files. */
+const otherwise = new Map([
+  ['nity flip --hold 5m --expect-epoch 812', 5],
+  ['nity inspect slots --route shop/cart:http --watch', 130],
+  ['nity load --cgroup /sys/fs/cgroup/kubepods.slice --dry-run', 2],
+  ['nity replay /var/lib/nity/traces', 2],
+  ['nity run-agent --services services.yaml', 5],
+  ['nity run-agent --kubeconfig ~/.kube/config --namespaces shop,bank', 5],
+  ['nity run-agent --services services.yaml --knob tickMs=100 --log-level warn', 5],
+  ['nity run-agent --services services.yaml --record /var/lib/nity/traces', 5],
+  // A limit is missed with seed 3, as the benchmarks say.
+  ['nity simulate test/scenarios/ramp.yaml --policy all --seeds 5', 1],
+  ['nity simulate broken.yaml --seed 7 --shrink smaller.yaml', 2],
+  ['nity unload', 5],
+  ['nity unload --dry-run', 5],
+]);
 
 describe.skipIf(unavailable !== undefined)('a session of the documentation', () => {
   let desk: Desk;
@@ -79,6 +115,42 @@ describe.skipIf(unavailable !== undefined)('a session of the documentation', () 
       expect(got, `${command}\n${text}`).toBe(code);
       const lines = text.split('\n').map(normal);
       for (const line of shows) expect(lines, command).toContain(normal(line));
+    });
+  });
+
+  it('docs/commands.md, by the examples of each command', { timeout: 240_000 }, async () => {
+    cpSync(join(root, 'test/scenarios'), join(desk.directory, 'test/scenarios'), {
+      recursive: true,
+    });
+    cpSync(
+      join(root, 'test/fixtures/traces/format-1.2-law-2.trace'),
+      join(desk.directory, 'nity.trace'),
+    );
+    writeFileSync(join(desk.directory, 'knobs.yaml'), 'tickMs: 100\n');
+    const serve = (addresses: readonly string[]) => {
+      const backends = addresses.map((address) => ({ address, port: 8080 }));
+      const ports = [{ name: 'http', port: 80 }];
+      const cart = { name: 'shop/cart', vip: '127.96.0.10', ports, backends };
+      writeFileSync(desk.services, JSON.stringify({ services: [cart] }));
+    };
+    serve(['127.0.0.1']);
+    const { log } = await desk.agent();
+    // A second projection, or there is no table to flip back to.
+    serve(['127.0.0.1', '10.1.2.3']);
+    await until(() => /changed: 1 routes[^]*epoch \d+: /.test(log()));
+    const examples = allExamples.filter((example) => !elsewhere.has(example));
+    for (const example of [...elsewhere, ...otherwise.keys(), ...endless]) {
+      expect(allExamples, 'it is an example still').toContain(example);
+    }
+    const typed = await type(
+      examples.map((example) => ({
+        command: endless.has(example) ? `timeout --preserve-status -s INT 3 ${example}` : example,
+        ...{ code: 0, shows: [] },
+      })),
+    );
+    examples.forEach((example, i) => {
+      const { text, code } = typed[i] ?? { text: '', code: -1 };
+      expect(code, `${example}\n${text}`).toBe(otherwise.get(example) ?? 0);
     });
   });
 });

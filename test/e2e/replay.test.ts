@@ -195,6 +195,9 @@ describe('nity replay', () => {
     const file = join(directory, 'events.json');
     const { stdout } = await nity('replay', trouble, '--export', 'perfetto', '--output', file);
     expect(stdout).toContain('Identical');
+    const full = await nity('replay', trouble, '--export', 'perfetto', '--output', '/dev/full');
+    expect(full).toMatchObject({ code: 2, stdout: '' });
+    expect(full.stderr).toContain('/dev/full could not be written (ENOSPC).');
     const alone = await nity('replay', trouble, '--export', 'perfetto');
     expect(alone.stdout).toBe(readFileSync(file, 'utf8'));
     const { traceEvents } = JSON.parse(alone.stdout) as Events;

@@ -73,7 +73,11 @@ describe.skipIf(unavailable !== undefined)('nity top', () => {
     expect(terminal.text).not.toContain('OF THE MOST');
     terminal.resize(160, 40);
     await terminal.shows(/OF THE MOST\n.*█/);
-    expect(terminal.lines[39]).toContain('esc back');
+    // The keys are the last line there is.
+    await terminal.shows(/esc back.*$/);
+    terminal.resize(40, 10);
+    // However little room there is, a backend has some of it.
+    await terminal.shows(/127\.0\.0\.1:30000[^\n]*\n +1 to 1 of 3$/m);
     terminal.resize(30, 6);
     await terminal.shows(/^nity top/);
     expect(terminal.lines).toHaveLength(6);
@@ -106,6 +110,28 @@ describe.skipIf(unavailable !== undefined)('nity top', () => {
         { route: 'shop/cart:http', mode: 'normal', backends: [{}, {}, {}] },
         { route: 'shop/pay:http', backends: [{}, {}] },
       ],
+    });
+  });
+
+  it('prints only the routes that are asked for, by filter, name or address', async () => {
+    const routes = async (...args: string[]) => {
+      const { stdout } = await desk.nity('top', '--interval', '100ms', '--json', ...args);
+      return (JSON.parse(stdout) as { routes: { route: string }[] }).routes.map(
+        ({ route }) => route,
+      );
+    };
+    expect(await routes('--filter', 'PAY')).toEqual(['shop/pay:http']);
+    expect(await routes('--route', 'shop/pay:http')).toEqual(['shop/pay:http']);
+    expect(await routes('--route', '127.96.202.1:80')).toEqual(['shop/cart:http']);
+    expect(await routes('--sort', 'name')).toEqual(['shop/cart:http', 'shop/pay:http']);
+    const one = await desk.nity('top', '--interval', '100ms', '--route', 'shop/pay:http');
+    expect(one.stdout).toMatch(/^shop\/pay:http {2}normal {2}gear twin/m);
+    expect(one.stdout).toMatch(/127\.0\.0\.1:30100 +healthy/);
+    expect(one.stdout).not.toContain('127.0.0.1:30000');
+    expect(await desk.nity('top', '--route', 'shop/none:http')).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining('There is no route shop/none:http.') as string,
     });
   });
 

@@ -100,6 +100,7 @@ describe('a large cluster', () => {
     }
     const cluster = await rig.open({
       timing: { ...quickly, answerMs: 5_000, pageSize: 500 },
+      backendsAtOnce: 10_000,
       capacity: () => ({
         addresses: 1e3,
         routes: 1e3,

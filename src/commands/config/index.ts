@@ -3,6 +3,7 @@ import { Flags } from '@oclif/core';
 import { common, NityCommand, tableFlags, type Answer } from '../../lib/cli/command.js';
 import { knobSchema, type KnobName } from '../../lib/config/knobs.js';
 import { effectiveKnobs, environmentName, type KnobOrigin } from '../../lib/config/load.js';
+import { settingsOf, type Setting } from '../../lib/cli/settings.js';
 import { renderTable } from '../../lib/cli/table.js';
 
 interface Row {
@@ -19,13 +20,15 @@ interface Row {
 
 interface Config extends Answer {
   readonly knobs: readonly Row[];
+  readonly settings: readonly Setting[];
 }
 
 export default class ConfigCommand extends NityCommand<typeof ConfigCommand> {
   static override summary =
-    'Each knob’s value, and who set it: flag, environment, file or default.';
+    'Each knob and setting, and who set it: flag, environment, file or default.';
   static override description =
-    'What an agent would take if it were started with the same flags and the same environment. ' +
+    'The knobs are what an agent would take if it were started with the same flags and the same ' +
+    'environment; the settings are the flags that a variable sets for every command that takes them. ' +
     'What a running agent has taken is in `nity explain ROUTE --json`.';
   static override examples = [
     '<%= config.bin %> <%= command.id %> --changed',
@@ -63,8 +66,12 @@ export default class ConfigCommand extends NityCommand<typeof ConfigCommand> {
         };
       })
       .filter(({ origin: { kind } }) => !flags.changed || kind !== 'default');
-    this.answer<Config>({ schemaVersion: 1, knobs: rows }, () =>
-      renderTable(
+    const settings = settingsOf(this.config.commands, process.env).filter(
+      ({ from }) => !flags.changed || from !== 'default',
+    );
+    const options = { headers: !flags['no-headers'], wide: flags.output === 'wide' };
+    this.answer<Config>({ schemaVersion: 1, knobs: rows, settings }, () => {
+      const knobTable = renderTable(
         rows,
         [
           { head: 'KNOB', cell: ({ name }) => name },
@@ -74,8 +81,23 @@ export default class ConfigCommand extends NityCommand<typeof ConfigCommand> {
           { head: 'FROM', cell: ({ origin: { where } }) => where },
           { head: 'SETS', wide: true, cell: ({ about }) => about },
         ],
-        { headers: !flags['no-headers'], wide: flags.output === 'wide' },
-      ),
-    );
+        options,
+      );
+      if (settings.length === 0) return knobTable;
+      const settingTable = renderTable(
+        settings,
+        [
+          { head: 'SETTING', cell: ({ flag }) => flag },
+          { head: 'VALUE', cell: ({ value }) => value },
+          {
+            head: 'FROM',
+            cell: ({ from, environment }) => (from === 'default' ? from : environment),
+          },
+          { head: 'VARIABLE', wide: true, cell: ({ environment }) => environment },
+        ],
+        options,
+      );
+      return `${knobTable}\n\n${settingTable}`;
+    });
   }
 }

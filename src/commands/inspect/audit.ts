@@ -8,6 +8,7 @@ import {
   tableFlags,
   type Answer,
 } from '../../lib/cli/command.js';
+import { counted } from '../../lib/cli/numbers.js';
 import { renderTable } from '../../lib/cli/table.js';
 
 interface Audit extends Answer, AuditTrail {
@@ -49,12 +50,23 @@ export default class InspectAudit extends NityCommand<typeof InspectAudit> {
         { head: 'TIME', cell: ({ time }) => time },
         { head: 'WHO', cell: who },
         { head: 'COMMAND', cell: ({ command }) => command },
+        { head: 'ROUTES', cell: routesOf },
         { head: 'PINS', wide: true, cell: ({ pinPath }) => pinPath },
         { head: 'WHY', cell: ({ reason }) => reason },
       ],
       { headers: !flags['no-headers'], wide: flags.output === 'wide' },
     );
   }
+}
+
+/** The routes that were changed, where it was routes; --json has what became of each. */
+function routesOf({ after }: LoggedAction): string | null {
+  if (!Array.isArray(after)) return null;
+  const names = after.flatMap((change: { route?: unknown }) =>
+    typeof change.route === 'string' ? [change.route] : [],
+  );
+  if (names.length === 0) return null;
+  return names.length > 2 ? counted(names.length, 'route') : names.join(',');
 }
 
 function who({ uid, sudoUid, sudoUser }: LoggedAction): string {

@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core';
 
 import { askAgent } from '../../lib/agent/report.js';
+import { backendOf } from '../../lib/cli/backend-filter.js';
 import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
 import type { Column } from '../../lib/cli/table.js';
@@ -75,6 +76,7 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
 
   protected async view(snapshot: Snapshot): Promise<Backends> {
     const { route, backend } = this.flags;
+    if (backend !== undefined) backendOf(snapshot, backend);
     const pressures = await this.pressures();
     const routes = new Set(selectRoutes(snapshot.routes(), route).map(({ index }) => index));
     const backends = snapshot

@@ -1,8 +1,10 @@
 import { Flags } from '@oclif/core';
 
+import { backendOf } from '../../lib/cli/backend-filter.js';
 import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
 import { showDuration } from '../../lib/cli/duration.js';
+import { selectRoutes } from '../../lib/dataplane/override.js';
 import { socketsObjectPath } from '../../lib/dataplane/programs.js';
 import type { FlowView, Snapshot } from '../../lib/dataplane/snapshot.js';
 
@@ -18,7 +20,7 @@ export default class InspectConntrack extends InspectCommand<typeof InspectConnt
   ];
   static override flags = {
     ...inspectFlags,
-    route: Flags.string({ summary: 'only this route, by name' }),
+    route: Flags.string({ summary: 'only this route, by name or address' }),
     backend: Flags.string({ summary: 'only this backend, by ip:port' }),
   };
 
@@ -28,6 +30,11 @@ export default class InspectConntrack extends InspectCommand<typeof InspectConnt
       .flows(socketsObjectPath)
       .filter((flow) => route === undefined || flow.route === route || flow.vip === route)
       .filter((flow) => backend === undefined || flow.backend === backend);
+    // A flow may name what is gone; what is neither there nor in a flow is a slip.
+    if (flows.length === 0) {
+      selectRoutes(snapshot.routes(), route);
+      if (backend !== undefined) backendOf(snapshot, backend);
+    }
     return { schemaVersion: 1, flows };
   }
 

@@ -2,6 +2,7 @@
 // for machines, one way to fail.
 import { Command, Flags, type Interfaces } from '@oclif/core';
 
+import { UsageError } from '../errors.js';
 import { chooseColour, type ColourChoice } from './colour.js';
 import { reportError } from './failure.js';
 import { toJson } from './json.js';
@@ -65,6 +66,21 @@ export const changeFlags = {
     env: 'NITY_AUDIT_LOG',
   }),
 };
+
+/** What an operator imposes on a node ends by itself, and after a week at the latest. */
+export const imposedMostMs = 7 * 24 * 3_600_000;
+
+export const epochFlag = {
+  'expect-epoch': Flags.string({ summary: 'refuse if the epoch is another by now' }),
+};
+
+/** As it is expected; undefined where nothing is. */
+export function expectedEpoch(flags: { 'expect-epoch'?: string | undefined }): bigint | undefined {
+  const text = flags['expect-epoch'];
+  if (text === undefined) return undefined;
+  if (/^\d+$/.test(text)) return BigInt(text);
+  throw new UsageError(`${text} is not an epoch.`, 'Take the number from `nity inspect field`.');
+}
 
 export type FlagsOf<T extends typeof Command> = Interfaces.InferredFlags<T['flags']>;
 

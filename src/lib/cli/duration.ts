@@ -4,9 +4,18 @@ import { UsageError } from '../errors.js';
 const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** A year. Beyond some centuries the kernel's 64-bit nanoseconds would begin anew. */
-const hoursMost = 8784;
+const yearMs = 8_784 * 3_600_000;
 
-export function parseDuration(text: string, flag: string): number {
+export interface DurationBounds {
+  readonly leastMs?: number;
+  readonly mostMs?: number;
+}
+
+export function parseDuration(
+  text: string,
+  flag: string,
+  { leastMs = 0, mostMs = yearMs }: DurationBounds = {},
+): number {
   const [, amount, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
   const scale = unitsMs[unit];
   if (amount === undefined || scale === undefined) {
@@ -16,10 +25,20 @@ export function parseDuration(text: string, flag: string): number {
     );
   }
   const ms = Math.round(Number(amount) * scale);
-  if (ms > hoursMost * 3_600_000) {
-    throw new UsageError(`${flag} ${text} is too long.`, `Give ${hoursMost}h, a year, or less.`);
+  if (ms < leastMs) {
+    throw new UsageError(`${flag} ${text} is too short.`, `Give ${briefly(leastMs)} or more.`);
+  }
+  if (ms > mostMs) {
+    throw new UsageError(`${flag} ${text} is too long.`, `Give ${briefly(mostMs)} or less.`);
   }
   return ms;
+}
+
+/** A bound, in the largest unit that it is whole in. */
+function briefly(ms: number): string {
+  const [unit = 'ms', scale = 1] =
+    Object.entries(unitsMs).findLast(([, of]) => ms % of === 0) ?? [];
+  return `${ms / scale}${unit}`;
 }
 
 export function showDuration(ms: number | null): string {

@@ -106,11 +106,11 @@ function lasting({ resource, used, limit, ttfMs }: Exhaustion): string {
 
 function nodeLines({ node }: Report): string[] {
   const { exhaustion, stalledTicks, missing } = node;
-  const first =
-    exhaustion === null
-      ? 'Node: no resource can be read'
-      : `Node: ${lasting(exhaustion)}; stalled in ${stalledTicks} ticks of late`;
-  return [first, ...missing.map(({ sensor, why }) => `Missing: ${sensor}: ${why}`)];
+  return [
+    `Node: ${exhaustion === null ? 'no resource can be read' : lasting(exhaustion)}`,
+    `Stalls: in ${stalledTicks} ticks of late`,
+    ...missing.map(({ sensor, why }) => `Missing: ${sensor}: ${why}`),
+  ];
 }
 
 /** One line a backend that is under way, and one for what is nearest among those at rest. */

@@ -1,9 +1,9 @@
 // How a failure looks: one sentence of what happened, one of what to do, the
 // documented exit code. The same three with and without --json.
 import { errnoOf, type FailureExitCode, messageOf, NityError } from '../errors.js';
+import { nearest } from '../nearest.js';
 import { palette } from './colour.js';
 import { toJson } from './json.js';
-import { nearest } from './suggestion.js';
 
 export interface Failure {
   readonly code: string;
@@ -29,7 +29,8 @@ function usageFailure(error: Error): Failure {
     .map((line) => line.trim())
     .filter((line) => line !== '' && !/^See more help/.test(line))
     .join(' ')
-    .replace(/^The following errors? occurred: /, '');
+    .replace(/^The following errors? occurred: /, '')
+    .replace(/^Parsing (--\S+) Expected/, '$1: expected');
   return {
     code: 'BAD_USAGE',
     exitCode: usage,

@@ -2,12 +2,16 @@
 // into one error and one exit code.
 import { fileURLToPath } from 'node:url';
 
+import { errnoOf } from '../errors.js';
 import { reportError } from './failure.js';
 import { asksForFrontPage, frontPage } from './front-page.js';
+import { isUnknownCommand, unknownCommand } from './unknown-command.js';
+import { notWritten } from './writing.js';
 
 export async function run(entry: string): Promise<void> {
   const argv = process.argv.slice(2);
   const root = fileURLToPath(new URL('..', entry));
+  process.stdout.on('error', endUnheard);
   try {
     if (asksForFrontPage(argv)) {
       process.stdout.write(`${frontPage(root, process.stdout.columns)}\n`);
@@ -17,6 +21,12 @@ export async function run(entry: string): Promise<void> {
   } catch (error) {
     process.exitCode = reportError(error, argv.includes('--json'));
   }
+}
+
+/** A full disk below stdout, say. That nobody reads any more, as after head(1), is no failure. */
+function endUnheard(error: Error): void {
+  if (errnoOf(error) === 'EPIPE') return;
+  process.exit(reportError(notWritten('stdout', error), false));
 }
 
 /** oclif is most of what a short command waits for, so it is loaded only for one. */
@@ -29,5 +39,7 @@ async function runCommand(argv: string[], root: string): Promise<void> {
   settings.debug = process.env['DEBUG'] !== undefined;
   // A command line of root's runs nothing that somebody put into a home directory.
   const config = await Config.load({ root, userPlugins: false });
-  await runOclif(argv, config);
+  await runOclif(argv, config).catch((error: unknown) => {
+    throw isUnknownCommand(error) ? unknownCommand(argv, config.commands) : error;
+  });
 }

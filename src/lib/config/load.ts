@@ -145,7 +145,7 @@ function suggestion(name: string): string {
     found !== undefined && distance(given, nearest) <= Math.max(1, nearest.length / 3)
       ? `Did you mean ${found}? `
       : '';
-  return `${meant}All knobs are in docs/config/knobs.md.`;
+  return `${meant}\`nity config\` lists them all.`;
 }
 
 function checked(name: KnobName, value: unknown, where: string, hint: string): number {

@@ -9,7 +9,7 @@ export interface FlipOptions {
   /** Flip although no agent is alive; the held epoch moves too, or the kernel would ignore it. */
   readonly force: boolean;
   /** Refuse if the epoch is another by now. */
-  readonly expectEpoch?: bigint;
+  readonly expectEpoch?: bigint | undefined;
   readonly dryRun: boolean;
 }
 

@@ -1,5 +1,6 @@
 // The operator's hand on the valve: overrides of one route or of all.
 import { InputError, UnsafeError, UsageError } from '../errors.js';
+import { nearest } from '../nearest.js';
 import {
   budgetOf,
   clearOverride,
@@ -8,6 +9,7 @@ import {
   type AdmissionModeName,
   type Budget,
 } from './control.js';
+import { openPlane } from './pins.js';
 import type { Plane } from './plane.js';
 import { Snapshot, type RouteView } from './snapshot.js';
 
@@ -18,7 +20,7 @@ export interface SetModeOptions {
   readonly route: string | undefined;
   readonly budget: Budget | undefined;
   readonly dryRun: boolean;
-  readonly expectEpoch: string | undefined;
+  readonly expectEpoch: bigint | undefined;
 }
 
 export interface ModeChange {
@@ -39,10 +41,24 @@ export function selectRoutes(views: readonly RouteView[], filter: string | undef
   const chosen =
     filter === undefined ? [...views] : views.filter((view) => matchesRoute(view, filter));
   if (chosen.length > 0 || filter === undefined) return chosen;
+  const meant = nearest(
+    filter,
+    views.map(({ name }) => name),
+  );
   throw new InputError(
     `There is no route ${filter}.`,
-    'Take a name or an address from `nity inspect routes`.',
+    `${meant === undefined ? '' : `Did you mean ${meant}? `}Take a name or an address from \`nity inspect routes\`.`,
   );
+}
+
+/** The name of the one route that a name or an address stands for. */
+export function routeNamed(pinPath: string, filter: string): string {
+  const plane = openPlane(pinPath);
+  try {
+    return selectRoutes(new Snapshot(plane).routes(), filter)[0]?.name ?? filter;
+  } finally {
+    plane.close();
+  }
 }
 
 function requireBudget(plane: Plane, view: RouteView, budget: Budget | undefined): void {
@@ -57,7 +73,7 @@ function requireBudget(plane: Plane, view: RouteView, budget: Budget | undefined
 /** Call it while holding the pin path's lock. Everything is checked before anything is written. */
 export function setMode(plane: Plane, options: SetModeOptions): ModeChange[] {
   const epoch = plane.word('epoch');
-  if (options.expectEpoch !== undefined && options.expectEpoch !== String(epoch)) {
+  if (options.expectEpoch !== undefined && options.expectEpoch !== epoch) {
     throw new UnsafeError(
       `The epoch is ${epoch}, not ${options.expectEpoch}: somebody was faster.`,
       'Look at `nity inspect field` again, then decide.',

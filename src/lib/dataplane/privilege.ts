@@ -34,13 +34,25 @@ function isFiltered(): boolean {
   }
 }
 
+/** The line to type, and the one for a manifest. */
+function grantHint(uid: number): string {
+  const grant = '`securityContext: {capabilities: {add: [BPF, NET_ADMIN, PERFMON]}}`';
+  if (uid === 0) return `Give the container ${grant}.`;
+  const typed = process.argv
+    .slice(2)
+    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`));
+  return `Run \`sudo nity ${typed.join(' ')}\`, or give the container ${grant}.`;
+}
+
 export function privilegeError(what: string, cause: unknown): PrivilegeError {
   const uid = process.getuid?.() ?? 0;
   const missing = lacking();
   if (missing.length > 0) {
+    const held = Object.keys(needed).filter((name) => !missing.includes(name));
+    const has = held.length === 0 ? 'has none that it needs' : `has ${held.join(', ')}`;
     return new PrivilegeError(
-      `The kernel refused ${what} to uid ${uid}, which lacks ${missing.join(', ')}.`,
-      'Run it with sudo, or give the container CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.',
+      `The kernel refused ${what} to uid ${uid}, which lacks ${missing.join(', ')} and ${has}.`,
+      grantHint(uid),
       cause,
     );
   }

@@ -19,8 +19,9 @@ function __nity_only
 end
 function __nity_in
     set -l words (commandline -opc)
-    test (count $words) -gt (count $argv); or return 1
-    test "$words[2..(math 1 + (count $argv))]" = "$argv"
+    set -l last (math 1 + (count $argv))
+    test (count $words) -ge $last; or return 1
+    test "$words[2..$last]" = "$argv"
 end
 complete -c nity -n __nity_bare -f
 ${[...lines, offer('__nity_bare', 'help', 'Help for a command.'), ...commands.flatMap(commandLines)].join('\n')}

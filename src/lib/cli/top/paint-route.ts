@@ -57,7 +57,8 @@ export function paintRoute(
   const backends = inOrder(row.backends);
   const most = Math.max(0, ...backends.map(({ slots }) => slots));
   const first = Math.max(0, Math.min(scroll, backends.length - room + 1));
-  const shown = backends.slice(first, first + (backends.length > room ? room - 1 : room));
+  const fit = backends.length > room ? Math.max(1, room - 1) : room;
+  const shown = backends.slice(first, first + fit);
   const hidden = backends.length - shown.length;
   return [
     title(frame, row),

@@ -44,8 +44,11 @@ export function paint(frame: TopFrame, view: View, size: Size): Line[] {
   return lines.slice(-rows);
 }
 
-/** One picture for a file or a pipe: every route, no keys. */
+/** One picture for a file or a pipe, as long as it has to be: no keys. */
 export function paintOnce(frame: TopFrame, view: View, columns: number): Line[] {
+  if (view.route !== null) {
+    return [...head(frame, view), ...paintRoute(frame, view.route, { columns, rows: Infinity }, 0)];
+  }
   const shown = shownRoutes(frame, view);
   return [
     ...head(frame, view),

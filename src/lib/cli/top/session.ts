@@ -68,7 +68,7 @@ export async function liveTop(watcher: TopWatcher, first: View, intervalMs: numb
   }
 }
 
-/** One picture of all routes, for a pipe. */
+/** One picture, for a pipe. */
 export function onceTop(frame: TopFrame, view: View, columns: number): string {
   const chalk = palette('stdout');
   const glyphs = glyphsFor(process.env);

@@ -76,7 +76,7 @@ export const agentRules: readonly Rule[] = [
           ? null
           : warn(`pid ${lockedBy} holds it, and the field names none`);
       }
-      if (lockedBy === agentPid) return ok(`pid ${agentPid} does`);
+      if (lockedBy === agentPid) return ok(`pid ${agentPid} holds the lock`);
       return fail(lockedBy === null ? 'nobody holds it' : `pid ${lockedBy} holds it`);
     },
   },
@@ -110,7 +110,9 @@ export const agentRules: readonly Rule[] = [
       if (plane?.agent.processState == null || observed.programAges.length === 0) return null;
       const newest = Math.min(...observed.programAges.map(({ loadedAgoMs }) => loadedAgoMs));
       const older = plane.agent.startedAgoMs - newest;
-      return older > slackMs ? warn(`${seconds(older)} older than the programs`) : ok('it was');
+      return older > slackMs
+        ? warn(`${seconds(older)} older than the programs`)
+        : ok('started after the programs');
     },
   },
   {
@@ -139,7 +141,7 @@ export const agentRules: readonly Rule[] = [
     look: (observed) => {
       const report = planeOf(observed)?.agent.report ?? null;
       if (report === null) return null;
-      if (report.rejected.length === 0) return ok('they are');
+      if (report.rejected.length === 0) return ok('none refused');
       return fail(
         report.rejected
           .map(({ input, why }) => `${input} refused: ${why.split('\n')[0] ?? ''}`)
@@ -159,7 +161,7 @@ export const agentRules: readonly Rule[] = [
       if (plane === null || plane.agent.processState === null) return null;
       // One that is stopped cannot: NITY061 says so.
       if (!['R', 'S', 'D'].includes(plane.agent.processState)) return null;
-      return plane.agent.report === null ? warn('it does not') : ok('it does');
+      return plane.agent.report === null ? warn('no answer') : ok('answers');
     },
   },
 ];

@@ -46,7 +46,7 @@ export const clusterRules: readonly Rule[] = [
       if (cluster === null || cluster.api.kind === 'missing') return null;
       if (cluster.permissions.kind === 'missing') return warn(cluster.permissions.why);
       const denied = cluster.permissions.value.filter(({ allowed }) => !allowed);
-      if (denied.length === 0) return ok('it may');
+      if (denied.length === 0) return ok('all granted');
       const told = some(
         denied.map(({ permission: { verb, resource } }) => `${verb} ${resource}`),
         6,
@@ -83,7 +83,7 @@ export const clusterRules: readonly Rule[] = [
     look: ({ cluster }) => {
       if (cluster === null || cluster.unmatchedPorts.kind === 'missing') return null;
       const found = cluster.unmatchedPorts.value;
-      return found.length === 0 ? ok('each is') : warn(some(found));
+      return found.length === 0 ? ok('all found') : warn(some(found));
     },
   },
   {
@@ -98,7 +98,7 @@ export const clusterRules: readonly Rule[] = [
       const status = followed(observed);
       if (status === null) return null;
       const { skipped } = status;
-      if (skipped.length === 0) return ok('nothing is');
+      if (skipped.length === 0) return ok('nothing skipped');
       const told = some(
         skipped.map(
           ({ service, port, reason, detail }) => `${service}:${port} (${reason}: ${detail})`,

@@ -45,7 +45,7 @@ export const conflictRules: readonly Rule[] = [
           ? before.filter((name) => !isNity(name)).map((name) => `${name} before ${hook}`)
           : [],
       );
-      return first.length === 0 ? ok('none does') : fail(some(first));
+      return first.length === 0 ? ok('Nity is first') : fail(some(first));
     },
   },
   {
@@ -89,7 +89,7 @@ export const conflictRules: readonly Rule[] = [
               .map(({ cgroup, program }) => `${program} at ${cgroup}`)
           : [];
       const found = [...others, ...beneath];
-      if (found.length === 0) return ok('none does');
+      if (found.length === 0) return ok('no other');
       // Perhaps it is the one that is meant, and the pin path is another.
       return own.size === 0 ? warn(some(found)) : fail(some(found));
     },

@@ -81,7 +81,7 @@ export const fieldRules: readonly Rule[] = [
       if (plane === null) return null;
       const { astray, ranges } = plane.faults;
       if (ranges.length > 0) return fail(`the ranges of ${some(ranges)} are unsound`);
-      return astray.length === 0 ? ok('they do') : fail(slots(astray));
+      return astray.length === 0 ? ok('none') : fail(slots(astray));
     },
   },
   {
@@ -96,7 +96,7 @@ export const fieldRules: readonly Rule[] = [
       const plane = planeOf(observed);
       if (plane === null) return null;
       const { fallbacks } = plane.faults;
-      return fallbacks.length === 0 ? ok('it does') : fail(`none for ${some(fallbacks)}`);
+      return fallbacks.length === 0 ? ok('each has one') : fail(`none for ${some(fallbacks)}`);
     },
   },
   {
@@ -172,7 +172,9 @@ export const fieldRules: readonly Rule[] = [
       const plane = planeOf(observed);
       if (plane === null) return null;
       const { projectionHeldMs } = plane.field;
-      return projectionHeldMs === 0 ? ok('it may') : warn(`held for ${minutes(projectionHeldMs)}`);
+      return projectionHeldMs === 0
+        ? ok('not held')
+        : warn(`held for ${minutes(projectionHeldMs)}`);
     },
   },
   {
@@ -185,11 +187,14 @@ export const fieldRules: readonly Rule[] = [
     look: (observed) => {
       const plane = planeOf(observed);
       if (plane === null) return null;
-      const full = boundedTables.flatMap((table) => {
-        const { used, capacity } = plane.use[table];
-        return used / capacity >= nearlyFull ? [`${table} ${used} of ${capacity}`] : [];
-      });
-      return full.length === 0 ? ok('there is') : warn(some(full, 4));
+      const filled = boundedTables
+        .map((table) => ({ table, ...plane.use[table] }))
+        .sort((a, b) => b.used / b.capacity - a.used / a.capacity);
+      const told = filled.map(({ table, used, capacity }) => `${table} ${used} of ${capacity}`);
+      const full = filled.filter(({ used, capacity }) => used / capacity >= nearlyFull).length;
+      return full === 0
+        ? ok(`${told[0] ?? ''} is the fullest`)
+        : warn(told.slice(0, full).join(', '));
     },
   },
   {
@@ -205,7 +210,8 @@ export const fieldRules: readonly Rule[] = [
       const many = plane.routes
         .filter(({ backends, isolated }) => backends > 0 && isolated / backends >= manyIsolated)
         .map(({ name, backends, isolated }) => `${name} ${isolated} of ${backends}`);
-      return many.length === 0 ? ok('they are') : warn(some(many));
+      const isolated = plane.routes.reduce((sum, route) => sum + route.isolated, 0);
+      return many.length === 0 ? ok(isolated === 0 ? 'none' : `${isolated}`) : warn(some(many));
     },
   },
   {

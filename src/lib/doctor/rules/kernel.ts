@@ -1,6 +1,7 @@
 // Is this a kernel that the dataplane runs on, and runs well?
 import { fail, ok, warn, type Rule } from '../check.js';
 import { newerThan } from '../../dataplane/kernel-release.js';
+import { lacksCapabilities } from './privilege.js';
 
 /** Read in user space and in kernel without leaving either; others cost a bus access a read. */
 const quickClocks = ['tsc', 'kvm-clock', 'hyperv_clocksource_tsc_page', 'arch_sys_counter'];
@@ -86,9 +87,10 @@ export const kernelRules: readonly Rule[] = [
     expected: 'accepts this build’s programs',
     hint: 'See what it says: `DEBUG=1 nity load --dry-run`.',
     about: 'What the kernel does not accept cannot be loaded, nor upgraded to.',
-    look: ({ build }) =>
-      build.kind === 'read'
-        ? ok(`accepts ${Object.keys(build.value.tags).length} programs`)
-        : fail(build.why),
+    look: ({ build, privilege }) => {
+      if (build.kind === 'read')
+        return ok(`accepts ${Object.keys(build.value.tags).length} programs`);
+      return lacksCapabilities(privilege) ? null : fail(build.why);
+    },
   },
 ];

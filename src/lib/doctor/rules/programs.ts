@@ -2,6 +2,7 @@
 import { programNames } from '../../dataplane/programs.js';
 import { count, fail, ok, some, warn, type Rule } from '../check.js';
 import type { Observed } from '../observed.js';
+import { lacksCapabilities } from './privilege.js';
 
 /** Null when nothing is pinned or the pins cannot be seen: NITY040 says so. */
 function linksOf({ pins }: Observed) {
@@ -16,9 +17,12 @@ export const programRules: readonly Rule[] = [
     expected: 'a dataplane at the pin path',
     hint: 'Load it with `nity load`, or name its place with --pin-path.',
     about: 'Without a dataplane a connect to a service address is the cluster’s own affair.',
-    look: ({ pins, mounts: { pinPath } }) => {
-      if (pins.kind === 'missing')
-        return fail(pins.why, 'Run it with sudo, or see what is there with `bpftool`.');
+    look: ({ pins, privilege, mounts: { pinPath } }) => {
+      if (pins.kind === 'missing') {
+        return lacksCapabilities(privilege)
+          ? null
+          : fail(pins.why, 'See what is there with `bpftool`.');
+      }
       return pins.value === null ? warn(`nothing at ${pinPath}`) : ok(pinPath);
     },
   },
@@ -57,7 +61,7 @@ export const programRules: readonly Rule[] = [
       if (links === null || links.length === 0) return null;
       const stale = links.filter(({ cgroupId }) => cgroupId === 0n).map(({ program }) => program);
       return stale.length === 0
-        ? ok(`${links.length} are`)
+        ? ok(`${links.length} links`)
         : fail(`${some(stale)} attached to nothing`);
     },
   },
@@ -113,7 +117,7 @@ export const programRules: readonly Rule[] = [
       const links = (linksOf(observed) ?? []).filter(({ running }) => running !== null);
       if (links.length === 0) return null;
       const slow = links.filter(({ running }) => !running?.jited).map(({ program }) => program);
-      return slow.length === 0 ? ok(`${links.length} are`) : fail(`${some(slow)} interpreted`);
+      return slow.length === 0 ? ok(`${links.length} programs`) : fail(`${some(slow)} interpreted`);
     },
   },
 ];

@@ -24,7 +24,7 @@ export const schemaRules: readonly Rule[] = [
       // An older minor has fewer, and NITY051 says that it is older.
       const schema = plane.kind === 'read' ? (plane.value?.schema ?? schemaWord) : schemaWord;
       const missing = mapsOf(schema).filter((name) => !there.has(name));
-      return missing.length === 0 ? ok(`${there.size} are`) : fail(`${some(missing)} missing`);
+      return missing.length === 0 ? ok(`${there.size} maps`) : fail(`${some(missing)} missing`);
     },
   },
   {
@@ -65,7 +65,7 @@ export const schemaRules: readonly Rule[] = [
         const map = built.get(name);
         return map?.keySize !== keySize || map.valueSize !== valueSize;
       });
-      return other.length === 0 ? ok('they are') : fail(some(other.map(({ name }) => name)));
+      return other.length === 0 ? ok('as built') : fail(some(other.map(({ name }) => name)));
     },
   },
   {
@@ -85,7 +85,7 @@ export const schemaRules: readonly Rule[] = [
       );
       if (pins.links.every(({ running }) => running === null)) return null;
       return apart.length === 0
-        ? ok('they do')
+        ? ok('the pinned ones')
         : fail(`${some(apart.map(({ program }) => program))} on others`);
     },
   },

@@ -17,7 +17,7 @@ export const sensorRules: readonly Rule[] = [
         const seen = stalls[resource];
         return seen.kind === 'missing' ? [`${resource}: ${seen.why}`] : [];
       });
-      return missing.length === 0 ? ok('they can') : warn(some(missing));
+      return missing.length === 0 ? ok('readable') : warn(some(missing));
     },
   },
   {
@@ -35,7 +35,7 @@ export const sensorRules: readonly Rule[] = [
       // Connection tracking is a module: a node without it cannot run out of it.
       const grave = missing.filter((text) => !text.includes('is not loaded'));
       if (grave.length > 0) return warn(some(grave));
-      return ok(missing.length === 0 ? 'it can' : some(missing));
+      return ok(missing.length === 0 ? 'readable' : some(missing));
     },
   },
   {
@@ -47,13 +47,18 @@ export const sensorRules: readonly Rule[] = [
     about:
       'As it runs out the valve closes: soft when it lasts two minutes more, hard at twenty seconds.',
     look: ({ sensors: { usage } }) => {
-      const full = exhaustibles.flatMap((resource) => {
-        const seen = usage[resource];
-        if (seen.kind === 'missing') return [];
-        const share = seen.value.used / seen.value.limit;
-        return share > nearlyFull ? [`${resource} ${Math.round(share * 100)} %`] : [];
-      });
-      return full.length === 0 ? ok('none is') : warn(some(full));
+      const shares = exhaustibles
+        .flatMap((resource) => {
+          const seen = usage[resource];
+          if (seen.kind === 'missing') return [];
+          return [{ resource, share: seen.value.used / seen.value.limit }];
+        })
+        .sort((a, b) => b.share - a.share);
+      const told = shares.map(({ resource, share }) => `${resource} ${Math.round(share * 100)} %`);
+      const full = shares.filter(({ share }) => share > nearlyFull).length;
+      return full === 0
+        ? ok(`${told[0] ?? 'nothing'} is the fullest`)
+        : warn(some(told.slice(0, full)));
     },
   },
 ];
