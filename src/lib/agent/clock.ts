@@ -8,12 +8,12 @@ export function nodeNumber(node: string): number {
   return hash;
 }
 
-/** So long after a tick an early one may come: a storm of stalls must not be one of ticks. */
+/** So long after a tick one may come before its time: a storm of stalls must not be one of ticks. */
 const earlyAfterMs = 50;
 
 export class TickClock {
   private wakeNow: (() => void) | undefined;
-  private woken = false;
+  private wakeAfterMs: number | undefined;
   private lastTickMs = -Infinity;
 
   constructor(
@@ -26,9 +26,9 @@ export class TickClock {
     this.tickMs = tickMs;
   }
 
-  /** Asks for a tick before its time, as soon as may be. */
-  wake(): void {
-    this.woken = true;
+  /** Asks for a tick before its time, but not before `afterMs` have passed since the last. */
+  wake(afterMs = earlyAfterMs): void {
+    this.wakeAfterMs = Math.min(this.wakeAfterMs ?? Infinity, afterMs);
     this.wakeNow?.();
   }
 
@@ -60,7 +60,7 @@ export class TickClock {
         clearTimeout(timer);
         signal.removeEventListener('abort', onAbort);
         this.wakeNow = undefined;
-        this.woken = false;
+        this.wakeAfterMs = undefined;
         resolve(early);
       };
       const onAbort = () => {
@@ -71,13 +71,13 @@ export class TickClock {
       signal.addEventListener('abort', onAbort);
       this.wakeNow = () => {
         const now = performance.now();
-        const wakesMs = Math.max(now, this.lastTickMs + earlyAfterMs);
+        const wakesMs = Math.max(now, this.lastTickMs + (this.wakeAfterMs ?? earlyAfterMs));
         if (wakesMs >= endsMs) return;
         clearTimeout(timer);
         if (wakesMs === now) done(true);
         else timer = setTimeout(done, wakesMs - now, true);
       };
-      if (this.woken) this.wakeNow();
+      if (this.wakeAfterMs !== undefined) this.wakeNow();
     });
   }
 }

@@ -32,6 +32,8 @@ const reconcileEveryMs = 60_000;
  * node with much memory it lets several times as much lie.
  */
 const garbagePercent = 25;
+/** What else waits has its turn between the parts of a large cluster. */
+const breathMs = 10;
 /** In a line of the log: the first field of a large cluster has a hundred thousand. */
 const mostReasons = 20;
 
@@ -208,7 +210,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
     const unsafe = new UnsafeWatch();
     let nextReconcile = performance.now() + reconcileEveryMs;
     await clock.run(signal, (lagMs) => {
-      if (followed.before()) clock.wake();
+      if (followed.before()) clock.wake(breathMs);
       const tick = agent.tick(lagMs);
       followed.after(tick);
       reporter.see(tick, performance.now(), knobs);

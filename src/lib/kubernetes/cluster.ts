@@ -49,8 +49,11 @@ export interface ClusterOptions {
 /** Nodes that see the same are to write within two minutes, not within a second. */
 const eventSpreadMs = 120_000;
 
-/** What reconciling, the law and the projection do for so many new backends takes some 30 ms. */
-const backendsAtOnceByDefault = 4_000;
+/** What reconciling, the law and the projection do for so many new backends takes some 20 ms. */
+const backendsAtOnceByDefault = 2_000;
+
+/** To make routes of so many endpoints takes as long. */
+const endpointsAtOnce = 10_000;
 
 /** With what its annotations said when they were last right. */
 interface Annotated extends Claimant {
@@ -78,6 +81,7 @@ export class ClusterRoutes {
   private wanted: RouteSet = [];
   private inForce: RouteSet | undefined;
   private skipped: readonly Skipped[] = [];
+  private assembled = false;
   private complete = false;
   /** All routes were handed over once. */
   known = false;
@@ -135,11 +139,16 @@ export class ClusterRoutes {
   apply(serve: (routes: RouteSet, isWhole: boolean) => void): boolean {
     const { node } = this;
     if (!this.synced || node === undefined) return false;
-    if (this.store.changed || this.inForce === undefined) this.remake(node);
+    if (this.store.changed && !this.remake(node)) return true;
+    const isNew = !this.assembled;
+    if (isNew) this.assemble();
     if (this.complete) return false;
     const before = new Map(this.inForce?.map((route) => [route.name, route]));
     const changed = this.wanted.filter((route) => before.get(route.name) !== route);
-    for (let some = this.atOnce(changed); some >= 0; some = some === 0 ? -1 : some >> 1) {
+    const atOnce = this.atOnce(changed);
+    // What has parts took long enough to set together.
+    if (isNew && atOnce < changed.length) return true;
+    for (let some = atOnce; some >= 0; some = some === 0 ? -1 : some >> 1) {
       const isWhole = some === changed.length;
       const fresh = new Set(changed.slice(0, some));
       const routes = isWhole
@@ -264,15 +273,25 @@ export class ClusterRoutes {
     );
   }
 
-  /** Makes routes of what changed, and sets them beside all others. */
-  private remake(node: NodeObject): void {
+  /** Makes routes of what changed. False if that was so much that the rest is for the next tick. */
+  private remake(node: NodeObject): boolean {
+    let endpoints = 0;
     for (const [key, change] of this.store.takeChanges()) {
       // Slices of a Service that is not served change nothing.
       if (!this.claimants.has(key) && this.store.services.get(key) === undefined) continue;
       const known = this.unapplied.get(key);
       this.unapplied.set(key, known === undefined ? change : { ...change, sinceMs: known.sinceMs });
       this.remakeService(key, node);
+      this.assembled = false;
+      for (const slice of this.store.slices.of(key)) endpoints += slice.endpoints.length;
+      if (endpoints >= endpointsAtOnce) return false;
     }
+    return true;
+  }
+
+  /** Sets the routes of all Services beside each other. */
+  private assemble(): void {
+    this.assembled = true;
     const { excluded, options } = this;
     const { routes, skipped } = this.assembler.assemble(
       this.claimants,

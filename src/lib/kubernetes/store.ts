@@ -160,11 +160,12 @@ export class ClusterStore {
     for (const key of this.services.keys()) this.touch(key, null);
   }
 
-  /** What has changed since the last call. */
-  takeChanges(): ReadonlyMap<string, Change> {
-    const taken = new Map(this.pending);
-    this.pending.clear();
-    return taken;
+  /** What has changed, the oldest first; what is not asked for stays. */
+  *takeChanges(): Generator<readonly [string, Change]> {
+    for (const change of this.pending) {
+      this.pending.delete(change[0]);
+      yield change;
+    }
   }
 
   get changed(): boolean {
