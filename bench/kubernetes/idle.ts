@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ClusterRoutes } from '../../src/lib/kubernetes/cluster.js';
 import { selectionOf } from '../../src/lib/kubernetes/selection.js';
 import { defaultTiming } from '../../src/lib/kubernetes/timing.js';
+import { findWayInHere } from '../../src/lib/kubernetes/way-in.js';
 import { ApiServer } from '../../test/kubernetes/api-server.js';
 import { node, service, slice } from '../../test/kubernetes/objects.js';
 
@@ -41,6 +42,7 @@ export async function idleRequests(directory: string, seconds: number): Promise<
   for (let i = 0; i < agents; i++) {
     const cluster = await ClusterRoutes.open({
       access: { kubeconfig },
+      findWayIn: findWayInHere,
       selection: selectionOf(undefined, undefined),
       nodeName: 'node-1',
       log: quiet,

@@ -14,13 +14,16 @@ export type Order =
       readonly kubeconfig: string;
       readonly bookmarkEveryMs: number;
     }
-  | { readonly kind: 'churn'; readonly perSecond: number; readonly seconds: number };
+  | { readonly kind: 'churn'; readonly perSecond: number; readonly seconds: number }
+  /** All versions are too old: everything is listed anew, while nothing has changed. */
+  | { readonly kind: 'expire' };
 
 export type Report =
   | { readonly kind: 'filled' }
   /** By this machine's clock. */
   | { readonly kind: 'asked'; readonly atMs: number }
-  | { readonly kind: 'churned'; readonly changes: number };
+  | { readonly kind: 'churned'; readonly changes: number }
+  | { readonly kind: 'listed' };
 
 const zones = ['zone-a', 'zone-b', 'zone-c'];
 
@@ -99,7 +102,18 @@ async function churn({ perSecond, seconds }: Extract<Order, { kind: 'churn' }>):
   say({ kind: 'churned', changes });
 }
 
+async function expire(): Promise<void> {
+  const before = server?.asked.length ?? 0;
+  server?.expireWatches();
+  const isWatched = () =>
+    server?.watching === 2 && server.asked.slice(before).some(({ query }) => query.has('watch'));
+  while (!isWatched()) await sleep(10);
+  say({ kind: 'listed' });
+}
+
 process.on('message', (order: Order) => {
-  void (order.kind === 'fill' ? fill(order) : churn(order));
+  if (order.kind === 'fill') void fill(order);
+  else if (order.kind === 'churn') void churn(order);
+  else void expire();
 });
 process.on('disconnect', () => process.exit());
