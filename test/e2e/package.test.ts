@@ -100,17 +100,18 @@ afterAll(() => {
 });
 
 describe('the package', () => {
-  it('holds what runs and what the addon is built from, and nothing else', () => {
+  it('holds what runs, what the addon is built from and the pages, and nothing else', () => {
     const expected = [
       /^(LICENSE|README\.md|package\.json|oclif\.manifest\.json|bin\/run\.js)$/,
       /^dist\/(commands|lib)\/.+\.js$/,
       /^bpf\/build\/(nity\.bpf\.o|sockets\.bpf\.o|nity\.node)$/,
       /^bpf\/(Makefile|[\w.]+\.[ch]|addon\/\w+\.(cc|h)|model\/\w+\.[ch])$/,
+      /^docs\/.+\.md$/,
       /^share\//,
     ];
     const paths = packed.files.map(({ path }) => path);
     expect(paths.filter((path) => !expected.some((one) => one.test(path)))).toEqual([]);
-    for (const [i, one] of expected.slice(0, 4).entries()) {
+    for (const [i, one] of expected.entries()) {
       expect(
         paths.some((path) => one.test(path)),
         `pattern ${i}`,
@@ -119,6 +120,17 @@ describe('the package', () => {
     for (const name of ['nity.bpf.o', 'sockets.bpf.o', 'nity.node']) {
       expect(paths).toContain(`bpf/build/${name}`);
     }
+  });
+
+  it('holds each page that an error names', () => {
+    const code = packed.files.filter(({ path }) => path.startsWith('dist/'));
+    const named = code.flatMap(({ path }) =>
+      [...readFileSync(join(root, path), 'utf8').matchAll(/docs\/[\w/-]+\.md/g)].map(
+        ([page]) => page,
+      ),
+    );
+    expect(named).toContain('docs/config/services.md');
+    expect(packed.files.map(({ path }) => path)).toEqual(expect.arrayContaining(named));
   });
 });
 
