@@ -189,10 +189,25 @@ export class Projector {
     entry.asked = undefined;
   }
 
+  /**
+   * Takes an address back. Where routes are handed over in parts, another may have it by now:
+   * it stays that one's, and until its table is in force the kernel keeps what it has.
+   */
   private unpublish(entry: RouteEntry, address: VirtualAddress): void {
     const key = addressKey(address);
     entry.addresses.delete(key);
-    if (!this.unpublished.delete(key)) this.plane.routes.delete(routeKey(address));
+    const pending = this.unpublished.get(key);
+    if (pending !== undefined && pending.route !== entry) return;
+    this.unpublished.delete(key);
+    const found = this.plane.routes.lookup(routeKey(address));
+    if (found === undefined) return;
+    const index = new DataView(found.buffer, found.byteOffset).getUint32(0, true);
+    const isAnothers =
+      index !== entry.index &&
+      [...this.book.routes.values()].some(
+        (other) => other.index === index && other.addresses.has(key),
+      );
+    if (!isAnothers) this.plane.routes.delete(routeKey(address));
   }
 
   /** Takes back the addresses that the route is to have no more. */
