@@ -120,17 +120,56 @@ describe('a large cluster', () => {
   it('is handed over in parts, of which only the last may take something away', async () => {
     const { rig } = shop;
     const shelves = shop.stock(10);
-    const cluster = await rig.open({ backendsAtOnce: 5 }, { ticks: false });
+    const cluster = await rig.open({ backendsAtOnce: 21 }, { ticks: false });
     await until(() => cluster.synced);
     // One to set them together, and three to hand them over.
     for (let tick = 0; tick < 4; tick++) {
       expect(cluster.status().synced).toBe(false);
       rig.tick(cluster);
     }
-    expect(rig.served.map(({ length }) => length)).toEqual([4, 9, 11]);
+    expect(rig.served.map(({ length }) => length)).toEqual([4, 8, 11]);
     expect(rig.whole).toEqual([false, false, true]);
     expect(cluster.status()).toMatchObject({ synced: true, oldestUnappliedMs: null });
     await rig.shows(both, ...shelves);
+  });
+
+  it('whose Services change together has no change in force before it is handed over', async () => {
+    const { server, rig } = shop;
+    shop.stock(10);
+    // Making the routes of three Services fills a tick.
+    const cluster = await rig.open({ backendsAtOnce: 3 }, { ticks: false });
+    await until(() => {
+      rig.tick(cluster);
+      return cluster.status().synced;
+    });
+    const before = cluster.status().applying.count;
+    for (let i = 0; i < 10; i++)
+      server.apply('endpointslices', slice(`shop/shelf-${i}-1`, `shelf-${i}`, ['10.9.0.1']));
+    const inForce = () => rig.now.filter((line) => line.includes('10.9.0.1')).length;
+    await until(() => {
+      rig.tick(cluster);
+      expect(cluster.status().applying.count - before).toBeLessThanOrEqual(inForce());
+      return inForce() === 10 && cluster.status().oldestUnappliedMs === null;
+    });
+    expect(cluster.status().applying.count - before).toBe(10);
+  });
+
+  it('with a Service that fills a tick and never rests has time for the others', async () => {
+    const { server, rig } = shop;
+    shop.stock(1);
+    const cluster = await rig.open({ backendsAtOnce: 3 }, { ticks: false });
+    await until(() => {
+      rig.tick(cluster);
+      return cluster.status().synced;
+    });
+    server.apply('endpointslices', slice('shop/shelf-0-1', 'shelf-0', ['10.9.0.1']));
+    const crowd = Array.from({ length: 30 }, (_, i) => `10.2.0.${i + 1}`);
+    for (let change = 0; change < 40; change++) {
+      shop.scale(...crowd, `10.3.0.${change + 1}`);
+      await sleep(5);
+      rig.tick(cluster);
+    }
+    expect(rig.now.join('\n')).toContain('10.9.0.1');
   });
 });
 
