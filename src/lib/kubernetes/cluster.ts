@@ -1,21 +1,22 @@
 // The cluster as a source of routes: watches fill the store, what changed is made into
 // routes again, and each change is followed until it is in the kernel.
 import type { AgentLog } from '../agent/log.js';
-import { InputError, messageOf } from '../errors.js';
+import { messageOf } from '../errors.js';
 import type { RouteField } from '../field/types.js';
-import type { Route, RouteKnobs, RouteSet } from '../routes/route-set.js';
+import type { Route, RouteKnobs } from '../routes/route-set.js';
 import { readAnnotations, type WrongAnnotation } from './annotations.js';
 import { Assembler, type Capacity, type Claimant } from './assemble.js';
 import { ApiClient } from './client.js';
 import { EventWriter } from './events.js';
+import { HandOver, routeAlone, type Serve } from './hand-over.js';
 import { ScaleHints } from './hints.js';
 import type { ClusterAccess } from './kubeconfig.js';
-import { Latencies } from './latencies.js';
 import type { NodeObject, ServiceObject } from './objects.js';
+import { Progress } from './progress.js';
 import { resourcesOf, type Selection } from './selection.js';
 import { serviceRoutes, type Skipped } from './service-routes.js';
-import type { ClusterStatus, ServiceProgress } from './status.js';
-import { ClusterStore, type Change } from './store.js';
+import type { ClusterStatus } from './status.js';
+import { ClusterStore } from './store.js';
 import { Backoff, defaultTiming, isAborted, pause, type Timing } from './timing.js';
 import { Watch } from './watch.js';
 import {
@@ -53,8 +54,6 @@ const eventSpreadMs = 120_000;
 const backendsAtOnceByDefault = 2_400;
 /** To make their routes takes a fifth of that. */
 const makingIsQuicker = 5;
-/** What a route costs whatever it has, in backends. */
-const routeAlone = 4;
 
 /** With what its annotations said when they were last right. */
 interface Annotated extends Claimant {
@@ -71,25 +70,15 @@ export class ClusterRoutes {
   private readonly complaints = new Map<string, string>();
   private readonly hints = new ScaleHints();
   private readonly events: EventWriter;
-  private readonly programming = new Latencies();
-  private readonly applying = new Latencies();
-  private readonly lastProgrammingMs = new Map<string, number>();
-  /** Changes that are made into routes, and not in the kernel yet. */
-  private readonly unapplied = new Map<string, Change>();
-  private readonly startedMs = Date.now();
+  private readonly changes = new Progress();
+  private readonly handOver: HandOver;
   private node: NodeObject | undefined;
   private excluded: ReadonlySet<string> = new Set();
-  private wanted: RouteSet = [];
-  private inForce: RouteSet | undefined;
   private skipped: readonly Skipped[] = [];
   private assembled = false;
-  /** Routes that were in a part since the last time that all were served. */
-  private readonly hadTurn = new Set<string>();
-  private complete = false;
   /** All routes were handed over once. */
   known = false;
   private running: Promise<unknown> = Promise.resolve();
-  private refusal: string | undefined;
 
   static async open(options: ClusterOptions): Promise<ClusterRoutes> {
     const timing = options.timing ?? defaultTiming;
@@ -111,6 +100,7 @@ export class ClusterRoutes {
       random,
       spreadMs: options.eventSpreadMs ?? eventSpreadMs,
     });
+    this.handOver = new HandOver(this.backendsAtOnce, log);
     const { store } = this;
     const common = { client, timing, log, random };
     this.watches = resourcesOf(options.selection).flatMap(({ namespace, services, slices }) => [
@@ -134,79 +124,36 @@ export class ClusterRoutes {
   }
 
   /**
-   * Hands the routes to `serve` if they changed: some at a time if many did, so that no tick
-   * takes long, and of those that do not fit for now, since indices that were given back
-   * still rest, as many as do. `isWhole`: what is not among them is served no more. True if
-   * more can follow at once.
+   * Hands the routes to `serve` if they changed, some at a time if many did. True if more can
+   * follow at once.
    */
-  apply(serve: (routes: RouteSet, isWhole: boolean) => void): boolean {
+  apply(serve: Serve): boolean {
     const { node } = this;
     if (!this.synced || node === undefined) return false;
     if (this.store.changed && !this.remake(node)) return true;
-    const isFirst = this.wanted.length === 0;
     if (!this.assembled) this.assemble();
-    if (this.complete) return false;
-    const before = new Map(this.inForce?.map((route) => [route.name, route]));
-    const changed = this.inTurn(this.wanted.filter((route) => before.get(route.name) !== route));
-    const atOnce = this.atOnce(changed);
-    // To set a whole cluster together was enough for one tick.
-    if (isFirst && atOnce < changed.length) return true;
-    for (let some = atOnce; some >= 0; some = some === 0 ? -1 : some >> 1) {
-      const isWhole = some === changed.length;
-      const fresh = new Set(changed.slice(0, some));
-      const routes = isWhole
-        ? this.wanted
-        : this.wanted.flatMap((route): Route[] => {
-            const old = before.get(route.name);
-            if (old === route || fresh.has(route)) return [route];
-            return old === undefined ? [] : [old];
-          });
-      if (!this.tryServing(routes, isWhole, serve)) continue;
-      for (const { name } of fresh) this.hadTurn.add(name);
-      if (isWhole) this.finish();
-      return !isWhole && some > 0;
-    }
-    return false;
-  }
-
-  /** Whoever had a turn comes after those who wait for one, however often it changes. */
-  private inTurn(changed: readonly Route[]): readonly Route[] {
-    const waiting = changed.filter(({ name }) => !this.hadTurn.has(name));
-    if (waiting.length === changed.length) return changed;
-    if (waiting.length > 0)
-      return [...waiting, ...changed.filter(({ name }) => this.hadTurn.has(name))];
-    this.hadTurn.clear();
-    return changed;
+    const hasMore = this.handOver.next(serve);
+    if (this.handOver.isComplete) this.toldAll();
+    return hasMore;
   }
 
   private get backendsAtOnce(): number {
     return this.options.backendsAtOnce ?? backendsAtOnceByDefault;
   }
 
-  /** How many of these make one part. */
-  private atOnce(changed: readonly Route[]): number {
-    let left = this.backendsAtOnce;
-    const rest = changed.findIndex(
-      ({ backends }, i) => (left -= backends.length + routeAlone) < 0 && i > 0,
+  private toldAll(): void {
+    if (this.known) return;
+    this.known = true;
+    this.options.log.info(
+      `${this.handOver.count} routes are served from ${this.client.url}; ${this.skipped.length} addresses and ports are left for kube-proxy`,
     );
-    return rest < 0 ? changed.length : rest;
   }
 
   /** What was handed over is in the kernel now. */
   programmed(): void {
     // What is made and not set together yet was not handed over either.
-    if (!this.complete || !this.assembled || this.unapplied.size === 0) return;
-    const nowMs = performance.now();
-    const wallMs = Date.now();
-    for (const [service, { sinceMs, triggeredMs }] of this.unapplied) {
-      this.applying.add(nowMs - sinceMs);
-      // What happened before this agent began says how long it was away, not how quick it is.
-      if (triggeredMs === null || triggeredMs < this.startedMs) continue;
-      const tookMs = Math.max(0, wallMs - triggeredMs);
-      this.programming.add(tookMs);
-      if (this.claimants.has(service)) this.lastProgrammingMs.set(service, tookMs);
-    }
-    this.unapplied.clear();
+    if (this.handOver.isComplete && this.assembled)
+      this.changes.ended((service) => this.claimants.has(service));
   }
 
   /** Raises scale hints for what a tick's field says. */
@@ -223,9 +170,8 @@ export class ClusterRoutes {
 
   status(): ClusterStatus {
     const nowMs = performance.now();
-    const { store, unapplied, events } = this;
-    let oldestMs = store.oldestMs ?? Infinity;
-    for (const { sinceMs } of unapplied.values()) oldestMs = Math.min(oldestMs, sinceMs);
+    const { store, changes, events } = this;
+    const oldestMs = Math.min(store.oldestMs ?? Infinity, changes.oldestMs ?? Infinity);
     return {
       schemaVersion: 1,
       server: this.client.url,
@@ -234,15 +180,14 @@ export class ClusterRoutes {
       watches: this.watches.map((watch) => watch.status()),
       services: store.services.size,
       slices: store.slices.size,
-      routes: this.inForce?.length ?? 0,
+      routes: this.handOver.count,
       oldestUnappliedMs: oldestMs === Infinity ? null : nowMs - oldestMs,
-      programming: this.programming.summary(),
-      applying: this.applying.summary(),
+      ...changes.latencies,
       skipped: this.skipped,
       hints: this.hints.current,
       events: { written: events.written, dropped: events.dropped },
       requests: this.client.requests,
-      progress: this.progress(nowMs),
+      progress: changes.ofServices(nowMs),
     };
   }
 
@@ -253,55 +198,13 @@ export class ClusterRoutes {
     this.client.close();
   }
 
-  private progress(nowMs: number): Record<string, ServiceProgress> {
-    const progress: Record<string, ServiceProgress> = {};
-    for (const [service, programmingMs] of this.lastProgrammingMs) {
-      progress[service] = { pendingMs: null, programmingMs };
-    }
-    for (const [service, { sinceMs }] of this.unapplied) {
-      const programmingMs = this.lastProgrammingMs.get(service) ?? null;
-      progress[service] = { pendingMs: nowMs - sinceMs, programmingMs };
-    }
-    return progress;
-  }
-
-  private tryServing(
-    routes: RouteSet,
-    isWhole: boolean,
-    serve: (routes: RouteSet, isWhole: boolean) => void,
-  ): boolean {
-    try {
-      serve(routes, isWhole);
-    } catch (error) {
-      if (!(error instanceof InputError)) throw error;
-      if (this.refusal !== error.message)
-        this.options.log.warn(`${error.message} It is tried again.`);
-      this.refusal = error.message;
-      return false;
-    }
-    this.inForce = routes;
-    return true;
-  }
-
-  private finish(): void {
-    this.complete = true;
-    this.hadTurn.clear();
-    if (this.known) return;
-    this.known = true;
-    const left = this.skipped.length;
-    this.options.log.info(
-      `${this.wanted.length} routes are served from ${this.client.url}; ${left} addresses and ports are left for kube-proxy`,
-    );
-  }
-
   /** Makes routes of what changed. False if that was so much that the rest is for the next tick. */
   private remake(node: NodeObject): boolean {
     let left = this.backendsAtOnce * makingIsQuicker;
     for (const [key, change] of this.store.takeChanges()) {
       // Slices of a Service that is not served change nothing.
       if (!this.claimants.has(key) && this.store.services.get(key) === undefined) continue;
-      const known = this.unapplied.get(key);
-      this.unapplied.set(key, known === undefined ? change : { ...change, sinceMs: known.sinceMs });
+      this.changes.begun(key, change);
       this.remakeService(key, node);
       this.assembled = false;
       left -= routeAlone;
@@ -321,13 +224,7 @@ export class ClusterRoutes {
       options.capacity(),
     );
     this.skipped = skipped;
-    // Objects that were written again, or listed anew, and lead where they led.
-    const same =
-      routes.length === this.wanted.length && routes.every((route, i) => route === this.wanted[i]);
-    if (same) return;
-    this.wanted = routes;
-    this.complete = false;
-    this.refusal = undefined;
+    this.handOver.want(routes);
   }
 
   private remakeService(key: string, node: NodeObject): void {
@@ -335,7 +232,7 @@ export class ClusterRoutes {
     if (service === undefined) {
       this.claimants.delete(key);
       this.complaints.delete(key);
-      this.lastProgrammingMs.delete(key);
+      this.changes.forget(key);
       return;
     }
     const { knobs: right, wrong } = readAnnotations(service.annotations);
