@@ -1,8 +1,9 @@
 // The way into a cluster as the agent finds it: by a thread of the build, which is gone when
 // it has answered, and with files that others replace.
-import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type * as Source from '../../src/lib/kubernetes/way-in.js';
@@ -70,13 +71,16 @@ describe('the way into a cluster', () => {
     expect(await token()).toMatchObject({ Authorization: 'Bearer first' });
     writeFileSync(at('token'), 'second\n');
     expect(await token()).toMatchObject({ Authorization: 'Bearer second' });
+    rmSync(at('token'));
+    expect(await token()).toMatchObject({ Authorization: 'Bearer second' });
+    rmSync(kubeconfig);
+    expect(await token()).toMatchObject({ Authorization: 'Bearer second' });
   });
 
   it('has the authority that its file has now, and the last one while there is none', async () => {
     write({ token: 'secret' });
     const wayIn = await findWayIn({ kubeconfig });
     writeFileSync(at('ca.crt'), 'another authority');
-    utimesSync(at('ca.crt'), 1, 1);
     expect(await wayIn.options()).toMatchObject({ ca: 'another authority' });
     rmSync(at('ca.crt'));
     expect(await wayIn.options()).toMatchObject({ ca: 'another authority' });
@@ -104,6 +108,22 @@ describe('the way into a cluster', () => {
     expect((await (await findWayIn({ kubeconfig })).options()).agent).toBeDefined();
     write({ token: 'secret' });
     expect((await (await findWayIn({ kubeconfig })).options()).agent).toBeUndefined();
+  });
+
+  it('says of a file that is broken where it is, and nothing of what stands there', async () => {
+    writeFileSync(kubeconfig, 'users:\n- name: me\n  user:\n    token: secret\n   bad: indent\n');
+    await expect(findWayIn({ kubeconfig })).rejects.toMatchObject({
+      message: expect.stringMatching(/^The way .* cannot be read: .*\(\d+:\d+\)\.$/) as string,
+    });
+    const told = await findWayIn({ kubeconfig }).catch((error: unknown) => inspect(error));
+    expect(told).not.toContain('secret');
+  });
+
+  it('knows a cluster by any name', async () => {
+    write({ token: 'secret' });
+    const named = readFileSync(kubeconfig, 'utf8').replaceAll('"this"', '"cluster"');
+    writeFileSync(kubeconfig, named);
+    expect((await findWayIn({ kubeconfig })).server.port).toBe('6443');
   });
 
   it.each([

@@ -102,7 +102,8 @@ export class HandOver {
       serve(routes, isWhole);
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
-      if (this.refusal !== error.message) this.log.warn(`${error.message} It is tried again.`);
+      if (this.refusal !== error.message)
+        this.log.warn(`${error.message} It is tried again. ${error.hint}`);
       this.refusal = error.message;
       return false;
     }

@@ -69,6 +69,8 @@ interface WatchLine {
 
 /** A list of so many pages has no end. */
 const mostPages = 2_000;
+/** A watch that is open for so long is heard, though nothing happens. */
+const settledAfterMs = 1_000;
 /** A server that ends its watches at once is asked with growing pauses. */
 const shortWatchMs = 10_000;
 
@@ -203,20 +205,28 @@ export class Watch<T extends Identity> {
     });
     let version = from;
     let lines = 0;
+    let settled: NodeJS.Timeout | undefined;
     try {
-      const end = await client.lines(
-        path,
-        {
-          onOpen: () => {
-            this.heard();
+      const end = await client
+        .lines(
+          path,
+          {
+            // Until the first bookmark a minute may pass; one that is torn at once heals nothing.
+            onOpen: () => {
+              settled = setTimeout(() => {
+                this.heard();
+              }, settledAfterMs);
+            },
+            onLine: (line) => {
+              version = this.hear(line) ?? version;
+              lines++;
+            },
           },
-          onLine: (line) => {
-            version = this.hear(line) ?? version;
-            lines++;
-          },
-        },
-        signal,
-      );
+          signal,
+        )
+        .finally(() => {
+          clearTimeout(settled);
+        });
       if (end === 'silent') {
         // One that never spoke may be deaf: it waits for a version from the future.
         if (lines === 0) throw new Expired('a watch said nothing', true);

@@ -1,12 +1,12 @@
 // Where the API server is and what convinces it. Kubernetes' own client library finds both,
 // in a thread that ends with its answer: on every node of a cluster it would hold 70 MB.
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
 import { Worker } from 'node:worker_threads';
 import type { KubeConfig } from '@kubernetes/client-node';
 
 import { InputError, messageOf } from '../errors.js';
-import { loadKubeconfig, type ClusterAccess } from './kubeconfig.js';
+import { isInvented, loadKubeconfig, type ClusterAccess } from './kubeconfig.js';
 
 export interface WayIn {
   readonly server: URL;
@@ -18,7 +18,7 @@ export interface WayIn {
 
 export type FindWayIn = (access: ClusterAccess) => Promise<WayIn>;
 
-/** What a request needs, in words that pass between threads. */
+/** What each request needs, in words that pass between threads. */
 interface Credentials {
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;
@@ -28,15 +28,15 @@ interface Credentials {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+const replaceable = ['ca', 'cert', 'key'] as const;
+
 interface Found {
   readonly kind: 'found';
   readonly server: string;
   readonly tlsServerName: string | undefined;
   readonly credentials: Credentials;
-  /** They are found anew when one of these is written again. */
-  readonly files: readonly string[];
-  /** Read for each request, for it is replaced every hour. */
-  readonly tokenFile: string | undefined;
+  /** Whence some of them came: others replace these files, and each request looks again. */
+  readonly files: Readonly<Partial<Record<(typeof replaceable)[number] | 'token', string>>>;
 }
 
 export type WayInAnswer =
@@ -65,48 +65,39 @@ export const findWayInHere: FindWayIn = async (access) => {
 /** With the library in a thread of its own, if what it finds is fixed. */
 export const findWayIn: FindWayIn = async (access) => {
   const found = await askThread(access);
-  return found === undefined ? findWayInHere(access) : new FixedWayIn(access, found);
+  if (found === undefined) return findWayInHere(access);
+  const { server, tlsServerName } = found;
+  let { credentials } = found;
+  return {
+    server: new URL(server),
+    tlsServerName,
+    options() {
+      credentials = renewed(credentials, found.files);
+      const { headers, ...others } = credentials;
+      const given = Object.entries(others).filter(([, value]) => value !== undefined);
+      return Promise.resolve({ ...Object.fromEntries(given), headers: { ...headers } });
+    },
+  };
 };
 
-class FixedWayIn implements WayIn {
-  private writtenMs: readonly number[];
-
-  constructor(
-    private readonly access: ClusterAccess,
-    private found: Found,
-  ) {
-    this.writtenMs = writtenMs(found.files);
-  }
-
-  get server(): URL {
-    return new URL(this.found.server);
-  }
-
-  get tlsServerName(): string | undefined {
-    return this.found.tlsServerName;
-  }
-
-  async options(): Promise<RequestOptions> {
-    const now = writtenMs(this.found.files);
-    if (now.some((ms, i) => ms !== this.writtenMs[i])) {
-      this.found = (await askThread(this.access)) ?? this.found;
-      this.writtenMs = now;
-    }
-    const { credentials, tokenFile } = this.found;
-    const headers: Record<string, string> = { ...credentials.headers };
-    if (tokenFile !== undefined)
-      headers['Authorization'] = `Bearer ${readFileSync(tokenFile, 'utf8').trim()}`;
-    return { ...defined(credentials), headers };
-  }
+/** With what the files say now; what one said last holds while it is not there. */
+function renewed(known: Credentials, files: Found['files']): Credentials {
+  const now = Object.fromEntries(
+    replaceable.map((name) => [name, textOf(files[name]) ?? known[name]]),
+  );
+  const token = textOf(files.token)?.trim();
+  const headers =
+    token === undefined ? known.headers : { ...known.headers, Authorization: `Bearer ${token}` };
+  return { ...known, ...now, headers };
 }
 
-function defined(credentials: Credentials): RequestOptions {
-  return Object.fromEntries(Object.entries(credentials).filter(([, value]) => value !== undefined));
-}
-
-/** 0 for one that is not there: until it is back, what was found holds. */
-function writtenMs(files: readonly string[]): number[] {
-  return files.map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+function textOf(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
 }
 
 /** Undefined when only the library itself can serve it. */
@@ -152,7 +143,6 @@ async function fixed(config: KubeConfig, server: URL): Promise<Found | undefined
   // The library gives what it read of a file in bytes.
   const text = (pem: unknown) =>
     typeof pem === 'string' || Buffer.isBuffer(pem) ? pem.toString() : undefined;
-  const files = [cluster.caFile, user?.certFile, user?.keyFile];
   return {
     kind: 'found',
     server: server.href,
@@ -162,8 +152,12 @@ async function fixed(config: KubeConfig, server: URL): Promise<Found | undefined
       auth: options.auth ?? undefined,
       headers: options.headers as Record<string, string>,
     },
-    files: files.filter((file) => file !== undefined),
-    tokenFile,
+    files: {
+      ...(cluster.caFile === undefined ? {} : { ca: cluster.caFile }),
+      ...(user?.certFile === undefined ? {} : { cert: user.certFile }),
+      ...(user?.keyFile === undefined ? {} : { key: user.keyFile }),
+      ...(tokenFile === undefined ? {} : { token: tokenFile }),
+    },
   };
 }
 
@@ -181,7 +175,7 @@ async function readServer(
     );
   }
   const cluster = config.getCurrentCluster();
-  if (cluster === null || cluster.name === 'cluster') {
+  if (cluster === null || isInvented(config)) {
     const which = access.context ?? config.getCurrentContext();
     throw new InputError(
       which === '' || which === 'loaded-context'
