@@ -44,6 +44,9 @@ export class PrivilegeError extends NityError {
   }
 }
 
+/** What is missing is a capability, which sudo has; the hint is for whoever cannot use that. */
+export class CapabilityError extends PrivilegeError {}
+
 export class KernelError extends NityError {
   constructor(whatHappened: string, hint: string, cause?: unknown) {
     super('KERNEL', 3, whatHappened, hint, cause);

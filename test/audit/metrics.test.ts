@@ -256,10 +256,11 @@ describe('the metrics', () => {
   it('name no more Services that want replicas than so many', async () => {
     begin([route(1, [8001])]);
     tick();
-    const hints = Array.from({ length: 40 }, (_, i) => ({
-      ...{ service: `shop/s${i}`, route: `shop/s${i}:http`, sinceMs: 0, words: '' },
-      kind: 'soft' as const,
-    }));
+    // Each Service suffers at two of its ports.
+    const hints = Array.from({ length: 80 }, (_, i) => {
+      const service = `shop/s${i >> 1}`;
+      return { service, route: `${service}:${i}`, sinceMs: 0, words: '', kind: 'soft' as const };
+    });
     let standing = hints;
     audit = new Audit({
       plane,

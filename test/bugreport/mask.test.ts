@@ -31,6 +31,13 @@ describe('a mask', () => {
     );
   });
 
+  it('leaves names that every cluster has, which are words of ours too', () => {
+    const mask = maskOf('default/cart:http', 'kube-system/kube-dns:dns');
+    expect(mask.text('default/cart, by default; kube-system/kube-dns')).toBe(
+      'default/name-1, by default; kube-system/kube-dns',
+    );
+  });
+
   it('hides paths but those of the system, and never masks a mask', () => {
     const mask = maskOf('address/path:http');
     expect(mask.text('/home/ada/services.yaml:7:3 at 10.0.0.1, pinned at /sys/fs/bpf/nity')).toBe(

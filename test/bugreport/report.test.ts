@@ -16,6 +16,7 @@ const cluster = {
   })),
   skipped: [
     { service: 'plover/dunlin', port: 'dns', address: null, reason: 'protocol', detail: 'UDP' },
+    { service: 'default/kubernetes', port: 'https', address: null, reason: 'agentApi', detail: '' },
   ],
   progress: { 'avocet/curlew': { pendingMs: 12, programmingMs: null } },
 };
@@ -24,7 +25,12 @@ const parts = [
   {
     path: 'observed.json',
     about: 'what was seen',
-    content: json({ plane: { kind: 'read', value: { ...healthyPlane, agent } } }),
+    content: json({ plane: { kind: 'read', value: { ...healthyPlane, agent } }, progress: null }),
+  },
+  {
+    path: 'knobs.json',
+    about: 'the knobs',
+    content: json({ origin: { tickMs: { kind: 'default', where: 'default' } } }),
   },
 ];
 
@@ -46,6 +52,8 @@ describe('a report of an agent that follows a cluster', () => {
     const text = textOf(true);
     expect(names.filter((name) => text.includes(name))).toEqual([]);
     expect(text).toMatch(/"service": "name-\d+\/name-\d+"/);
+    expect(text).toContain('"service": "default/kubernetes"');
+    expect(text).toMatch(/"kind": "default",\s+"where": "default"/);
     expect(text).toMatch(/"server": "https:\/\/host-\d+:6443"/);
   });
 });

@@ -25,6 +25,15 @@ describe('a duration that an operator writes', () => {
       expect(() => parseDuration(text, '--ttl')).toThrow(/^--ttl .* is too long\.$/);
     },
   );
+
+  it.each([
+    ['10ms', { leastMs: 100, mostMs: 3_600_000 }, 'Give 100ms to 1h.'],
+    ['2h', { leastMs: 100, mostMs: 3_600_000 }, 'Give 100ms to 1h.'],
+    ['2h', { mostMs: 3_600_000 }, 'Give 1h or less.'],
+    ['10ms', { leastMs: 100 }, 'Give 100ms or more.'],
+  ])('%s is told what may be given, within %j: %s', (text, bounds, hint) => {
+    expect(() => parseDuration(text, '--ttl', bounds)).toThrow(expect.objectContaining({ hint }));
+  });
 });
 
 describe('a duration that an operator reads', () => {

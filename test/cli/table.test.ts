@@ -59,8 +59,14 @@ describe('a table', () => {
 
   it('is one line a row, and a dash where there is nothing', () => {
     chooseColour('never');
-    const noted = [{ name: 'two\nlines', slots: null, share: '' }];
-    expect(renderTable(noted, columns, { headers: false, wide: false })).toBe('two lines  -');
+    const noted = [
+      { name: 'two\nlines', slots: null, share: '' },
+      { name: '', slots: 0, share: '█' },
+    ];
+    expect(renderTable(noted, columns, { headers: false, wide: true }).split('\n')).toEqual([
+      'two lines  -  -',
+      '-          0  █',
+    ]);
   });
 
   it('is its head alone without rows, and nothing without either', () => {

@@ -20,6 +20,8 @@ export class ApiStub {
   slices: unknown[] = [];
   /** "verb resource" that is denied. */
   denied: string[] = [];
+  /** Whether what it lists is a page, and more come after. */
+  isMore = false;
   aheadMs = 0;
   proxyMode = 'nftables';
   knowsWhoAsks = true;
@@ -72,9 +74,9 @@ export class ApiStub {
       case '/proxyMode':
         return this.proxyMode;
       case '/api/v1/services':
-        return { items: this.services };
+        return this.page(this.services);
       case '/apis/discovery.k8s.io/v1/endpointslices':
-        return { items: this.slices };
+        return this.page(this.slices);
       case '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews': {
         if (!this.reviews) return undefined;
         const { spec } = JSON.parse(body) as {
@@ -86,5 +88,9 @@ export class ApiStub {
       default:
         return undefined;
     }
+  }
+
+  private page(items: readonly unknown[]): unknown {
+    return { metadata: this.isMore ? { continue: 'token' } : {}, items };
   }
 }

@@ -146,11 +146,33 @@ describe('the doctor asks the cluster', () => {
     });
   });
 
+  it('about the ports of a part of a large one: of no Service whose slices it saw in part', async () => {
+    const ports = [
+      { name: 'http', port: 80 },
+      { name: 'admin', port: 81 },
+    ];
+    stub.services = ['cart', 'pay', 'pay-api'].map((name) => named('shop', name, ports));
+    stub.slices = [
+      slice('shop', 'cart', [{ name: 'http' }]),
+      // Of pay-api, and of pay as well, whose name its own begins with, others come after.
+      slice('shop', 'pay', [{ name: 'http' }]),
+      slice('shop', 'pay-api', [{ name: 'http' }]),
+    ];
+    stub.isMore = true;
+    const seen = (text: string) => `${text}, of the first 500 Services and slices`;
+    const found = async () => look(await probe()).get('NITY103');
+    expect(await found()).toEqual({ status: 'warn', seen: seen('shop/cart:admin') });
+    stub.services.shift();
+    expect(await found()).toEqual({ status: 'ok', seen: seen('all found') });
+  });
+
   it('which may not know who asks: that is told, and nothing else', async () => {
     stub.knowsWhoAsks = false;
     const found = look(await probe());
     expect(found.get('NITY100')).toMatchObject({ status: 'fail' });
-    expect(found.get('NITY100')?.seen).toContain('it does not know who asks (401)');
+    expect(found.get('NITY100')?.seen).toContain(
+      'the API server does not know who asks (401 Unauthorized)',
+    );
     for (const id of ['NITY101', 'NITY103']) expect(found.get(id)).toBeNull();
   });
 

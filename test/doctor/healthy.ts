@@ -144,7 +144,7 @@ const healthyCluster: ClusterSeen = {
     kind: 'read',
     value: neededPermissions.map((permission) => ({ permission, allowed: true })),
   },
-  unmatchedPorts: { kind: 'read', value: [] },
+  unmatchedPorts: { kind: 'read', value: { ports: [], ofFirst: null } },
 };
 
 export function healthy(machine: Machine): Observed {

@@ -60,8 +60,8 @@ describe.skipIf(unavailable !== undefined)('the agent', () => {
   let agent: ChildProcess | undefined;
   let log = '';
 
-  beforeAll(() => {
-    mkdirSync(cgroup);
+  const serve = (...ports: readonly number[]) => {
+    const backends = ports.map((port) => `      - { address: 127.0.0.1, port: ${port} }\n`);
     writeFileSync(
       services,
       `services:
@@ -69,14 +69,17 @@ describe.skipIf(unavailable !== undefined)('the agent', () => {
     vip: 127.96.201.1
     ports: [{ name: http, port: 80, protocol: TCP }]
     backends:
-      - { address: 127.0.0.1, port: 30001 }
-      - { address: 127.0.0.1, port: 30002 }
-`,
+${backends.join('')}`,
     );
+  };
+
+  beforeAll(() => {
+    mkdirSync(cgroup);
   });
 
   beforeEach(async () => {
     log = '';
+    serve(30_001, 30_002);
     writeFileSync(config, 'deadBand: 0.25\n');
     agent = spawn(
       process.execPath,
@@ -124,6 +127,19 @@ describe.skipIf(unavailable !== undefined)('the agent', () => {
     expect(await ended).toEqual([4, null]);
     expect(log).toContain('was unloaded under the agent.');
     expect(log).toContain('→ If it is to serve again, start the agent again');
+  });
+
+  it('ends so too while an operator holds its field', async () => {
+    const child = agent;
+    if (child === undefined) throw new Error('there is no agent');
+    const ended = once(child, 'exit');
+    // A second projection, or there is no table to flip back to.
+    serve(30_001, 30_002, 30_003);
+    await until(() => /changed: 1 routes[^]*epoch \d+: /.test(log));
+    expect((await nity('flip', '--hold', '2h')).code).toBe(0);
+    expect((await nity('unload', '--force')).code).toBe(0);
+    expect(await ended).toEqual([4, null]);
+    expect(log).toContain('was unloaded under the agent.');
   });
 
   it('explains a route: terms, weights, targets, reasons and what would be next', async () => {

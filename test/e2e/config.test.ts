@@ -92,10 +92,18 @@ describe('nity config', () => {
     expect(of('log-level')).toMatchObject({ value: 'info', from: 'default' });
     expect(of('cgroup')).toMatchObject({ value: null, from: 'default' });
     const changed = await asked('--changed', '--no-headers');
-    expect(changed.trim().split('\n').at(-1)).toMatch(
-      /^pin-path +\/sys\/fs\/bpf\/other +NITY_PIN_PATH$/,
+    expect(changed).toMatch(
+      /^color +never +NITY_COLOR\npin-path +\/sys\/fs\/bpf\/other +NITY_PIN_PATH\n$/,
     );
-    expect(changed).not.toContain('default');
+  });
+
+  it('prints no line where nobody set anything, without heads', async () => {
+    const variables = Object.keys(process.env).filter((name) => name.startsWith('NITY_'));
+    const nobodys = Object.fromEntries(
+      [...variables, 'NITY_PIN_PATH'].map((name) => [name, undefined]),
+    );
+    const { code, stdout } = await nity(['config', '--changed', '--no-headers'], nobodys);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
   });
 
   it('checks a file: says how many it sets, or what is wrong where, and ends with 2', async () => {

@@ -45,6 +45,8 @@ const endless = new Set([
 /** What ends otherwise, and rightly: this node has an agent already, and no such files. */
 const otherwise = new Map([
   ['nity flip --hold 5m --expect-epoch 812', 5],
+  // Its routes are from a file: no cluster is followed of which anything could be skipped.
+  ['nity inspect routes --skipped', 4],
   ['nity inspect slots --route shop/cart:http --watch', 130],
   ['nity load --cgroup /sys/fs/cgroup/kubepods.slice --dry-run', 2],
   ['nity replay /var/lib/nity/traces', 2],

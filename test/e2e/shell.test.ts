@@ -52,11 +52,13 @@ describe('nity alone', () => {
         process.execPath,
         'bin/run.js',
         'load',
+        '--pin-path',
+        "/sys/fs/bpf/it's",
       ];
       const { code, stderr } = await runProgram('setpriv', asNobody);
       expect(code).toBe(3);
       expect(stderr).toMatch(
-        /^Error: .+ to uid 65534, which lacks CAP_BPF.* and has none that it needs\.\n→ Run `sudo nity load`, or .*add: \[BPF, NET_ADMIN, PERFMON\].*\.\n$/,
+        /^Error: .+ to uid 65534, which lacks CAP_BPF.* and has none that it needs\.\n→ Run `sudo nity load --pin-path '\/sys\/fs\/bpf\/it'\\''s'`, or .*add: \[BPF, NET_ADMIN, PERFMON\].*\.\n$/,
       );
     },
   );

@@ -83,7 +83,6 @@ export default class ConfigCommand extends NityCommand<typeof ConfigCommand> {
         ],
         options,
       );
-      if (settings.length === 0) return knobTable;
       const settingTable = renderTable(
         settings,
         [
@@ -97,7 +96,8 @@ export default class ConfigCommand extends NityCommand<typeof ConfigCommand> {
         ],
         options,
       );
-      return `${knobTable}\n\n${settingTable}`;
+      const tables = settings.length === 0 ? [knobTable] : [knobTable, settingTable];
+      return tables.filter((table) => table !== '').join('\n\n');
     });
   }
 }

@@ -4,7 +4,7 @@ import { backendOf } from '../../lib/cli/backend-filter.js';
 import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
 import { showDuration } from '../../lib/cli/duration.js';
-import { selectRoutes } from '../../lib/dataplane/override.js';
+import { matchesRoute, selectRoutes } from '../../lib/dataplane/override.js';
 import { socketsObjectPath } from '../../lib/dataplane/programs.js';
 import type { FlowView, Snapshot } from '../../lib/dataplane/snapshot.js';
 
@@ -26,9 +26,11 @@ export default class InspectConntrack extends InspectCommand<typeof InspectConnt
 
   protected view(snapshot: Snapshot): Conntrack {
     const { route, backend } = this.flags;
+    // An affinity knows its route, and no address of it.
+    const name = snapshot.routes().find((view) => matchesRoute(view, route ?? ''))?.name ?? route;
     const flows = snapshot
       .flows(socketsObjectPath)
-      .filter((flow) => route === undefined || flow.route === route || flow.vip === route)
+      .filter((flow) => route === undefined || flow.route === name || flow.vip === route)
       .filter((flow) => backend === undefined || flow.backend === backend);
     // A flow may name what is gone; what is neither there nor in a flow is a slip.
     if (flows.length === 0) {

@@ -43,7 +43,10 @@ export interface Tick {
   readonly tookMs: number;
 }
 
-/** Runs `change` as the only one who changes the field, or returns undefined if another does. */
+/**
+ * Runs `change` as the only one who changes the field, or returns undefined if another does.
+ * Throws if the dataplane was unloaded under the agent.
+ */
 export type Exclusively = <T>(change: () => T) => T | undefined;
 
 /** What the agent senses beside the kernel's counters. */
@@ -207,13 +210,12 @@ export class Agent {
     // What was learned stays learned; a heartbeat belongs to every tick, whatever its field.
     this.state = state;
     const states = reasons.filter(({ change }) => change.of !== 'slots');
-    if (this.wasInterrupted(Number(this.plane.nowNs() - startNs) / 1e6)) {
+    const interrupted = this.wasInterrupted(Number(this.plane.nowNs() - startNs) / 1e6);
+    if (interrupted || held) {
+      // Nothing to change; but who has the right to also learns if the dataplane is gone.
+      this.exclusively(() => undefined);
       this.projector.heartbeat();
-      return done({ kind: 'late' }, states);
-    }
-    if (held) {
-      this.projector.heartbeat();
-      return done({ kind: 'held' }, states);
+      return done({ kind: interrupted ? 'late' : 'held' }, states);
     }
     served.forEach((entry, i) => {
       const route = field.routes[i];

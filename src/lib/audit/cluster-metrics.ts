@@ -33,7 +33,8 @@ export function readCluster(metrics: Metrics, status: ClusterStatus): void {
   }
   metrics.clusterHints.reset();
   // Routes of one Service may suffer from the same: that is one series.
-  for (const { service, kind } of status.hints.slice(0, namedRoutes)) {
+  const series = new Map(status.hints.map((hint) => [`${hint.service} ${hint.kind}`, hint]));
+  for (const { service, kind } of [...series.values()].slice(0, namedRoutes)) {
     metrics.clusterHints.set({ service, why: kind }, 1);
   }
   const { programming, applying } = status;

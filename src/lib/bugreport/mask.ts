@@ -29,6 +29,12 @@ const systemPaths =
   /^\/(sys\/(?!fs\/cgroup)|proc\/|dev\/|usr\/|lib(64)?\/|etc\/os-release|run\/nity|var\/log\/nity)/;
 const cgroupRoots = /^\/sys\/fs\/cgroup(\/unified)?$/;
 
+/** Names that every cluster has, and words of Nity's own: they tell nobody apart. */
+const everybodys: ReadonlySet<string> = new Set([
+  ...['default', 'kubernetes', 'kube-system', 'kube-public', 'kube-node-lease', 'kube-dns'],
+  ...['nity', 'nity-system'],
+]);
+
 type Kind = 'address' | 'name' | 'path' | 'host' | 'user';
 
 export class Mask {
@@ -40,8 +46,10 @@ export class Mask {
 
   /** A word to be masked wherever it stands by itself, in capitals or not. */
   add(kind: 'host' | 'user' | 'name', word: string): void {
-    if (word === '' || this.words.has(word.toLowerCase())) return;
-    this.words.set(word.toLowerCase(), kind);
+    const known = word.toLowerCase();
+    if (known === '' || this.words.has(known)) return;
+    if (kind === 'name' && everybodys.has(known)) return;
+    this.words.set(known, kind);
     this.pattern = undefined;
   }
 

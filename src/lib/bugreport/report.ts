@@ -106,9 +106,9 @@ function hostOf(url: string): string {
 
 function* keyedTexts(value: unknown): Generator<{ readonly key: string; readonly text: string }> {
   if (typeof value !== 'object' || value === null) return;
-  for (const [key, element] of Object.entries(value)) {
-    if (key === 'progress') {
-      for (const service of Object.keys(element as object)) yield { key: 'service', text: service };
+  for (const [key, element] of Object.entries(value as Readonly<Record<string, unknown>>)) {
+    if (key === 'progress' && typeof element === 'object' && element !== null) {
+      for (const service of Object.keys(element)) yield { key: 'service', text: service };
     }
     if (typeof element === 'string') yield { key, text: element };
     else yield* keyedTexts(element);

@@ -114,7 +114,9 @@ export abstract class NityCommand<T extends typeof Command> extends Command {
   /** Prints the answer once: the document for machines, or its rendering for people. */
   protected answer<A extends Answer>(document: A, render: (document: A) => string): void {
     const json = (this.flags as { json?: boolean }).json === true;
-    process.stdout.write(`${json ? toJson(document) : render(document)}\n`);
+    const text = json ? toJson(document) : render(document);
+    // A table of nothing, without its heads, is no line.
+    if (text !== '') process.stdout.write(`${text}\n`);
   }
 
   /** For people only, and never on stdout. */

@@ -14,7 +14,7 @@ export interface DurationBounds {
 export function parseDuration(
   text: string,
   flag: string,
-  { leastMs = 0, mostMs = yearMs }: DurationBounds = {},
+  { leastMs = 0, mostMs }: DurationBounds = {},
 ): number {
   const [, amount, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
   const scale = unitsMs[unit];
@@ -25,11 +25,16 @@ export function parseDuration(
     );
   }
   const ms = Math.round(Number(amount) * scale);
+  const both = leastMs > 0 && mostMs !== undefined;
+  const within = both ? `Give ${briefly(leastMs)} to ${briefly(mostMs)}.` : undefined;
   if (ms < leastMs) {
-    throw new UsageError(`${flag} ${text} is too short.`, `Give ${briefly(leastMs)} or more.`);
+    const hint = within ?? `Give ${briefly(leastMs)} or more.`;
+    throw new UsageError(`${flag} ${text} is too short.`, hint);
   }
-  if (ms > mostMs) {
-    throw new UsageError(`${flag} ${text} is too long.`, `Give ${briefly(mostMs)} or less.`);
+  const limitMs = mostMs ?? yearMs;
+  if (ms > limitMs) {
+    const hint = within ?? `Give ${briefly(limitMs)} or less.`;
+    throw new UsageError(`${flag} ${text} is too long.`, hint);
   }
   return ms;
 }

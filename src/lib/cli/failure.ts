@@ -1,6 +1,7 @@
 // How a failure looks: one sentence of what happened, one of what to do, the
 // documented exit code. The same three with and without --json.
-import { errnoOf, type FailureExitCode, messageOf, NityError } from '../errors.js';
+import { securityContext } from '../dataplane/capabilities.js';
+import { CapabilityError, errnoOf, type FailureExitCode, messageOf, NityError } from '../errors.js';
 import { nearest } from '../nearest.js';
 import { palette } from './colour.js';
 import { toJson } from './json.js';
@@ -56,9 +57,22 @@ function suggestedFlag(error: Error): string {
   return meant === undefined ? '' : `Did you mean ${meant}? `;
 }
 
+/** The line to type, and the one for a manifest. */
+function grantHint(): string {
+  if (process.getuid?.() === 0) return `Give the container ${securityContext}.`;
+  const typed = process.argv.slice(2).map(quoted);
+  return `Run \`sudo nity ${typed.join(' ')}\`, or give the container ${securityContext}.`;
+}
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
+}
+
 function describeFailure(error: unknown): Failure {
   if (error instanceof NityError) {
-    const { code, exitCode, message, hint } = error;
+    const { code, exitCode, message } = error;
+    const hint = error instanceof CapabilityError ? grantHint() : error.hint;
     return { code, exitCode, message, hint };
   }
   if (isOclifError(error)) return usageFailure(error);
@@ -69,7 +83,7 @@ function describeFailure(error: unknown): Failure {
       code: 'NO_PRIVILEGE',
       exitCode: 3,
       message: `${message}.`,
-      hint: 'Run it with sudo, or give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.',
+      hint: grantHint(),
     };
   }
   return {

@@ -59,7 +59,7 @@ export function renderTable<Row>(
 
 /** An empty cell or a second line would shift awk's columns: what is missing is a dash. */
 function cellText(value: string | number | bigint | null): string {
-  return String(value ?? '-').replace(/\s*\n\s*/g, ' ');
+  return String(value ?? '').replace(/\s*\n\s*/g, ' ') || '-';
 }
 
 /**

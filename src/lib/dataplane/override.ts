@@ -30,7 +30,8 @@ export interface ModeChange {
   readonly after: AdmissionModeName | null;
 }
 
-function matchesRoute(view: RouteView, filter: string): boolean {
+/** Whether a filter names this route: by its name or one of its addresses. */
+export function matchesRoute(view: RouteView, filter: string): boolean {
   return (
     view.name === filter || view.addresses.some(({ vip, port }) => `${vip}:${port}` === filter)
   );

@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { z } from 'zod';
 
 import type { Api, ApiAnswer } from '../kubernetes/ask.js';
+import { notKnown } from '../kubernetes/client.js';
 import { messageOf } from '../errors.js';
 import type { Reading } from '../field/signals.js';
 
@@ -18,6 +19,13 @@ export const neededPermissions = [
 ] as const;
 export type Permission = (typeof neededPermissions)[number];
 
+/** Ports of Services that no slice has by name, as "namespace/service:port". */
+export interface UnmatchedPorts {
+  readonly ports: readonly string[];
+  /** Of how many objects, where the cluster has more; null: of all. */
+  readonly ofFirst: number | null;
+}
+
 export interface ClusterSeen {
   readonly server: string;
   readonly api: Reading<{ readonly version: string; readonly tookMs: number }>;
@@ -26,8 +34,7 @@ export interface ClusterSeen {
   readonly permissions: Reading<
     readonly { readonly permission: Permission; readonly allowed: boolean }[]
   >;
-  /** Ports of Services that no slice has by name, as "namespace/service:port". */
-  readonly unmatchedPorts: Reading<readonly string[]>;
+  readonly unmatchedPorts: Reading<UnmatchedPorts>;
 }
 
 /** "iptables", "ipvs", "nftables"; null: nobody answers. */
@@ -54,8 +61,6 @@ export async function probeCluster(api: Api, nowMs = Date.now): Promise<ClusterS
     unmatchedPorts: unreachable ?? (await attempt(() => seeUnmatchedPorts(api))),
   };
 }
-
-const notKnown = 'it does not know who asks (401): the token is wrong, expired or missing';
 
 function apiVersion(answer: Reading<ApiAnswer>, tookMs: number) {
   if (answer.kind === 'missing') return Promise.reject(new Error(answer.why));
@@ -103,7 +108,10 @@ const metadataSchema = z.object({
   namespace: z.string(),
   labels: z.record(z.string(), z.string()).optional(),
 });
+/** Its `continue` is not empty on a page that is not the last. */
+const pageSchema = z.object({ continue: z.string().default('') }).default({ continue: '' });
 const servicesSchema = z.object({
+  metadata: pageSchema,
   items: z.array(
     z.object({
       metadata: metadataSchema,
@@ -117,6 +125,7 @@ const servicesSchema = z.object({
   ),
 });
 const slicesSchema = z.object({
+  metadata: pageSchema,
   items: z.array(
     z.object({
       metadata: metadataSchema,
@@ -131,19 +140,23 @@ const slicesSchema = z.object({
 const mostObjects = 500;
 
 /** kube-proxy and Nity match a Service's port to a slice's by name and protocol. */
-async function seeUnmatchedPorts(api: Api): Promise<string[]> {
+async function seeUnmatchedPorts(api: Api): Promise<UnmatchedPorts> {
   const slices = new Map<string, Set<string>>();
   const listed = await list(api, '/apis/discovery.k8s.io/v1/endpointslices', slicesSchema);
+  const isCut = listed.metadata.continue !== '';
+  const last = isCut ? listed.items.at(-1)?.metadata : undefined;
   for (const { metadata, ports } of listed.items) {
     const service = metadata.labels?.['kubernetes.io/service-name'];
     if (service === undefined) continue;
+    // Slices are listed by name, "SERVICE-xxxxx": more of this Service may come after the last.
+    if (metadata.namespace === last?.namespace && `${service}-~` > last.name) continue;
     const key = `${metadata.namespace}/${service}`;
     const names = slices.get(key) ?? new Set();
     for (const { name, protocol } of ports ?? []) names.add(`${name ?? ''}/${protocol ?? 'TCP'}`);
     slices.set(key, names);
   }
   const services = await list(api, '/api/v1/services', servicesSchema);
-  return services.items.flatMap(({ metadata, spec }) => {
+  const ports = services.items.flatMap(({ metadata, spec }) => {
     const key = `${metadata.namespace}/${metadata.name}`;
     const names = slices.get(key);
     // Without a port in any slice it has no endpoints, which is another matter.
@@ -152,6 +165,7 @@ async function seeUnmatchedPorts(api: Api): Promise<string[]> {
       .filter(({ name = '', protocol }) => !names.has(`${name}/${protocol}`))
       .map(({ name }) => `${key}:${name ?? '(no name)'}`);
   });
+  return { ports, ofFirst: isCut || services.metadata.continue !== '' ? mostObjects : null };
 }
 
 /** Without resourceVersion=0, with which an API server ignores the limit. */

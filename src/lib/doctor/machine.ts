@@ -3,20 +3,12 @@
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { heldCapabilities } from '../dataplane/capabilities.js';
 import { mountsOf } from '../dataplane/cgroup.js';
 import type { Reading, StallResource } from '../field/signals.js';
 import { parsePressure, type StallTotals } from '../sensors/psi.js';
 import { LimitSensors } from '../sensors/limits.js';
 import type { Kernel, Mounts, Privilege, Sensors } from './observed.js';
-
-/** Bits of linux/capability.h that matter here. */
-const capabilityBits = {
-  CAP_NET_ADMIN: 12,
-  CAP_SYS_ADMIN: 21,
-  CAP_SYS_RESOURCE: 24,
-  CAP_PERFMON: 38,
-  CAP_BPF: 39,
-} as const;
 
 /** Inode numbers of the initial namespaces, include/linux/proc_ns.h. */
 const initialUser = 'user:[4026531837]';
@@ -48,16 +40,12 @@ export class Machine {
 
   privilege(): Privilege {
     const status = this.text('/proc/self/status') ?? '';
-    const held = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
-    const names = Object.entries(capabilityBits)
-      .filter(([, bit]) => ((held >> BigInt(bit)) & 1n) === 1n)
-      .map(([name]) => name);
     const limits = this.text('/proc/self/limits') ?? '';
     const memlock = /^Max locked memory\s+(\S+)/m.exec(limits)?.[1] ?? 'unlimited';
     const lockdown = this.text('/sys/kernel/security/lockdown');
     return {
       uid: Number(/^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1] ?? 0),
-      capabilities: new Set(names),
+      capabilities: heldCapabilities(status),
       initialUserNamespace: (this.link('/proc/self/ns/user') ?? initialUser) === initialUser,
       lockdown: lockdown === null ? null : (/\[(\w+)\]/.exec(lockdown)?.[1] ?? null),
       memlockBytes: memlock === 'unlimited' ? null : Number(memlock),

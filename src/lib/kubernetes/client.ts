@@ -262,7 +262,8 @@ export class ApiClient {
   }
 }
 
-const notKnown =
+/** Why whoever asks is not heard. */
+export const notKnown =
   'the API server does not know who asks (401 Unauthorized): the token is wrong, expired or missing';
 const nowhere: ApiEndpoint = { address: '127.0.0.1', port: 0 };
 

@@ -82,8 +82,9 @@ export const clusterRules: readonly Rule[] = [
       'Ports are matched by name and protocol: one without its name in any slice has no endpoints, for kube-proxy as for Nity.',
     look: ({ cluster }) => {
       if (cluster === null || cluster.unmatchedPorts.kind === 'missing') return null;
-      const found = cluster.unmatchedPorts.value;
-      return found.length === 0 ? ok('all found') : warn(some(found));
+      const { ports, ofFirst } = cluster.unmatchedPorts.value;
+      const part = ofFirst === null ? '' : `, of the first ${ofFirst} Services and slices`;
+      return ports.length === 0 ? ok(`all found${part}`) : warn(`${some(ports)}${part}`);
     },
   },
   {

@@ -1,19 +1,12 @@
 // May this process ask the kernel at all?
 import { fail, ok, some, warn, type Rule } from '../check.js';
+import { missingCapabilities, securityContext } from '../../dataplane/capabilities.js';
 import { newerThan } from '../../dataplane/kernel-release.js';
 import type { Privilege } from '../observed.js';
 
-const needed = ['CAP_BPF', 'CAP_NET_ADMIN', 'CAP_PERFMON'] as const;
-
-function missingOf({ capabilities }: Privilege): string[] {
-  // CAP_SYS_ADMIN is what the others were split from, and still stands for them.
-  const stands = capabilities.has('CAP_SYS_ADMIN') ? ['CAP_BPF', 'CAP_PERFMON'] : [];
-  return needed.filter((name) => !capabilities.has(name) && !stands.includes(name));
-}
-
 /** NITY010 says so: what the kernel then refuses says nothing about itself. */
 export function lacksCapabilities(privilege: Privilege): boolean {
-  return missingOf(privilege).length > 0;
+  return missingCapabilities(privilege.capabilities).length > 0;
 }
 
 export const privilegeRules: readonly Rule[] = [
@@ -22,11 +15,11 @@ export const privilegeRules: readonly Rule[] = [
     group: 'privilege',
     name: 'capabilities',
     expected: 'CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON',
-    hint: 'Run `sudo nity doctor`, or give the container `securityContext: {capabilities: {add: [BPF, NET_ADMIN, PERFMON]}}`.',
+    hint: `Run \`sudo nity doctor\`, or give the container ${securityContext}.`,
     about:
       'Without them nothing can be loaded, and most of the other checks cannot see what they are about.',
     look: ({ privilege }) => {
-      const missing = missingOf(privilege);
+      const missing = missingCapabilities(privilege.capabilities);
       if (missing.length === 0) return ok(`uid ${privilege.uid} has them`);
       return fail(`uid ${privilege.uid} lacks ${some(missing)}`);
     },
