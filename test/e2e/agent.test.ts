@@ -192,12 +192,14 @@ ${backends.join('')}`,
     agent?.kill('SIGHUP');
     await until(() => log.includes('deadBand 0.25→0.4'));
     expect(log).toContain('slotsPerRoute stays 64 until the agent is restarted');
-    expect((await explain()).knobs['deadBand']).toBe(0.4);
+    // They are told of with the next tick.
+    const deadBand = async () => (await explain()).knobs['deadBand'];
+    await expect.poll(deadBand, { timeout: 5_000 }).toBe(0.4);
     writeFileSync(config, 'deadBand: 4\n');
     agent?.kill('SIGHUP');
     await until(() => log.includes('The last good knobs stay in force.'));
     expect(log).toMatch(/knobs\.yaml:1:11/);
-    expect((await explain()).knobs['deadBand']).toBe(0.4);
+    expect(await deadBand()).toBe(0.4);
     expect(agent?.exitCode).toBeNull();
   });
 
