@@ -2,18 +2,17 @@
 // (RFC 0003), so that at every instant, wherever the agent dies, held_epoch
 // names a complete table.
 import { Gear, BackendState, None, AdmissionMode } from './abi.js';
+import { Addresses } from './addresses.js';
 import { budgetWords, type Budget } from './control.js';
-import { addressKey, Book, freshControl, tableSize, tileOwners, type RouteEntry } from './book.js';
+import { Book, freshControl, tableSize, tileOwners, type RouteEntry } from './book.js';
 import { fillFallback } from './fallback-set.js';
 import { ipv4ToNumber } from './ipv4.js';
-import { codecs, noRange, otherTable, rangeWord, tableOf, type Plane } from './plane.js';
-import { endpointId, type Route, type RouteSet, type VirtualAddress } from '../routes/route-set.js';
-import { InputError } from '../errors.js';
+import { noRange, otherTable, rangeWord, tableOf, type Plane } from './plane.js';
+import { requireRoom } from './room.js';
+import { endpointId, type Route, type RouteSet } from '../routes/route-set.js';
 
 /** Past this, no decision that started before a table was rewritten can still be under way. */
 const graceNs = 2_000_000_000n;
-
-const tcp = 6;
 
 export type ProjectionOutcome =
   | { readonly kind: 'projected'; readonly epoch: bigint; readonly slotsWritten: number }
@@ -28,16 +27,11 @@ export interface ProjectorOptions {
   readonly defaultGear: 'single' | 'twin';
 }
 
-function routeKey({ vip, port }: VirtualAddress): Uint8Array {
-  return codecs.routeKey.encode({ vip: ipv4ToNumber(vip), port, protocol: tcp });
-}
-
 export class Projector {
   readonly book: Book;
   private epoch: bigint;
   private mustWrite = true;
-  /** Addresses that are dialled only once the table that serves them is in force. */
-  private readonly unpublished = new Map<string, { address: VirtualAddress; route: RouteEntry }>();
+  private readonly addresses: Addresses;
 
   /** Slots counted by owner; only the entries of the route at hand mean anything. */
   private readonly shares: Uint32Array;
@@ -60,6 +54,7 @@ export class Projector {
     this.epoch = plane.word('epoch');
     this.book = new Book(plane);
     this.book.adopt(tableOf(this.epoch));
+    this.addresses = new Addresses(plane, this.book);
   }
 
   /** Confirms the epoch in force, then says that the agent lives: in this order. */
@@ -78,57 +73,6 @@ export class Projector {
     return true;
   }
 
-  /** Throws before anything is written if the maps are too small for `routes`. */
-  private requireRoom(routes: RouteSet, kept: readonly RouteEntry[]): void {
-    const nowNs = this.plane.nowNs();
-    const { book } = this;
-    let backends = 0;
-    for (const route of routes) {
-      const known = book.routes.get(route.name);
-      if (known?.asked === route) continue;
-      backends += route.backends.filter(
-        (endpoint) => known?.backends.has(endpointId(endpoint)) !== true,
-      ).length;
-    }
-    const wants: readonly (readonly [string, number, number, string])[] = [
-      [
-        'addresses',
-        routes.reduce((sum, route) => sum + route.addresses.length, 0) +
-          kept.reduce((sum, entry) => sum + entry.addresses.size, 0),
-        this.plane.routes.info().maxEntries,
-        '--max-addresses',
-      ],
-      [
-        'new routes',
-        routes.filter(({ name }) => !book.routes.has(name)).length,
-        book.routeIndexes.room(nowNs),
-        '--max-routes',
-      ],
-      ['new backends', backends, book.backendIndexes.room(nowNs), '--max-backends'],
-      [
-        'slots',
-        this.slotsNeeded(routes) + kept.reduce((sum, entry) => sum + entry.owners.length, 0),
-        this.plane.slotTables[0].length,
-        '--max-slots',
-      ],
-    ];
-    for (const [what, needed, room, flag] of wants) {
-      if (needed <= room) continue;
-      throw new InputError(
-        `${needed} ${what} are to be served, but the dataplane has room for ${room}.`,
-        `Serve fewer, or run \`nity unload\` and \`nity load\` with a larger ${flag}.`,
-      );
-    }
-  }
-
-  private slotsNeeded(routes: RouteSet): number {
-    return routes.reduce(
-      (sum, { backends, slots }) =>
-        sum + tableSize(backends.length, slots ?? this.options.slotsPerRoute),
-      0,
-    );
-  }
-
   /**
    * Makes the book agree with what is to be served: indices, endpoints, fallback
    * sets and controls. Slots follow with setOwners() and project(). A route that is
@@ -140,7 +84,8 @@ export class Projector {
     const missing = [...this.book.routes.values()].filter(
       ({ name, removed }) => !removed && !wanted.has(name),
     );
-    this.requireRoom(routes, isWhole ? [] : missing);
+    const { slotsPerRoute } = this.options;
+    requireRoom(this.plane, this.book, routes, isWhole ? [] : missing, slotsPerRoute);
     const changed: RouteEntry[] = [];
     if (isWhole) {
       for (const entry of missing) this.withdraw(entry);
@@ -148,14 +93,17 @@ export class Projector {
     }
     const fresh = routes.filter((route) => this.book.routes.get(route.name)?.asked !== route);
     // Before any is given: an address may go from one route to another.
-    for (const route of fresh) this.releaseAddresses(route);
+    for (const route of fresh) {
+      const known = this.book.routes.get(route.name);
+      if (known !== undefined) this.addresses.release(known, route.addresses);
+    }
     for (const route of fresh) {
       const known = this.book.routes.get(route.name);
       const entry = known ?? this.openRoute(route);
       entry.removed = false;
       entry.fewestSlots = route.slots;
       this.reconcileBackends(entry, route);
-      this.publishLater(entry, route);
+      this.addresses.give(entry, route);
       if (route.gear !== 'auto' || known === undefined || entry.gear !== 'auto') {
         const gear = route.gear === 'auto' ? this.options.defaultGear : route.gear;
         this.plane.rtControl.write(entry.index, { gear: Gear[gear] });
@@ -180,53 +128,13 @@ export class Projector {
 
   private withdraw(entry: RouteEntry): void {
     if (entry.removed) return;
-    for (const address of entry.addresses.values()) this.unpublish(entry, address);
+    this.addresses.release(entry, []);
     for (const endpoint of [...entry.backends.keys()]) this.retire(entry, endpoint);
     this.fillFallback(entry);
     entry.owners = new Uint32Array(0);
     entry.version++;
     entry.removed = true;
     entry.asked = undefined;
-  }
-
-  /**
-   * Takes an address back. Where routes are handed over in parts, another may have it by now:
-   * it stays that one's, and until its table is in force the kernel keeps what it has.
-   */
-  private unpublish(entry: RouteEntry, address: VirtualAddress): void {
-    const key = addressKey(address);
-    entry.addresses.delete(key);
-    const pending = this.unpublished.get(key);
-    if (pending !== undefined && pending.route !== entry) return;
-    this.unpublished.delete(key);
-    const found = this.plane.routes.lookup(routeKey(address));
-    if (found === undefined) return;
-    const index = new DataView(found.buffer, found.byteOffset).getUint32(0, true);
-    const isAnothers =
-      index !== entry.index &&
-      [...this.book.routes.values()].some(
-        (other) => other.index === index && other.addresses.has(key),
-      );
-    if (!isAnothers) this.plane.routes.delete(routeKey(address));
-  }
-
-  /** Takes back the addresses that the route is to have no more. */
-  private releaseAddresses(route: Route): void {
-    const entry = this.book.routes.get(route.name);
-    if (entry === undefined) return;
-    const wanted = new Set(route.addresses.map(addressKey));
-    for (const [key, address] of [...entry.addresses]) {
-      if (!wanted.has(key)) this.unpublish(entry, address);
-    }
-  }
-
-  private publishLater(entry: RouteEntry, route: Route): void {
-    for (const address of route.addresses) {
-      const key = addressKey(address);
-      if (entry.addresses.has(key)) continue;
-      entry.addresses.set(key, address);
-      this.unpublished.set(key, { address, route: entry });
-    }
   }
 
   private reconcileBackends(entry: RouteEntry, route: Route): void {
@@ -392,7 +300,7 @@ export class Projector {
     }
     this.epoch = next;
     this.mustWrite = false;
-    this.publish();
+    this.addresses.publish();
     this.forget();
     return { kind: 'projected', epoch: next, slotsWritten };
   }
@@ -422,20 +330,6 @@ export class Projector {
     for (const { index } of entry.backends.values()) {
       this.writeSlots(index, shares[index] ?? 0, table);
     }
-  }
-
-  /** All addresses that are new, in one call: at start there may be thousands. */
-  private publish(): void {
-    const count = this.unpublished.size;
-    if (count === 0) return;
-    const keys = new Uint8Array(count * codecs.routeKey.size);
-    const values = new Uint32Array(count);
-    [...this.unpublished.values()].forEach(({ address, route }, i) => {
-      keys.set(routeKey(address), i * codecs.routeKey.size);
-      values[i] = route.index;
-    });
-    this.plane.routes.updateBatch(keys, new Uint8Array(values.buffer), count);
-    this.unpublished.clear();
   }
 
   /** Gives back what both tables have forgotten; indices come back after the grace time. */
