@@ -144,9 +144,11 @@ describe.skipIf(unavailable !== undefined)('a session of the documentation', () 
     for (const example of [...elsewhere, ...otherwise.keys(), ...endless]) {
       expect(allExamples, 'it is an example still').toContain(example);
     }
+    // As Ctrl-C does it: once. Without --foreground the signal comes twice.
+    const interrupted = 'timeout --foreground --preserve-status -s INT 3';
     const typed = await type(
       examples.map((example) => ({
-        command: endless.has(example) ? `timeout --preserve-status -s INT 3 ${example}` : example,
+        command: endless.has(example) ? `${interrupted} ${example}` : example,
         ...{ code: 0, shows: [] },
       })),
     );
