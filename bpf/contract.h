@@ -17,8 +17,8 @@
 
 /* Another major is refused by every reader; an older minor is read. */
 enum nity_schema {
-	NITY_SCHEMA_MAJOR = 1,
-	NITY_SCHEMA_MINOR = 2,
+	NITY_SCHEMA_MAJOR = 2,
+	NITY_SCHEMA_MINOR = 0,
 };
 
 /* Sizes are defaults: `nity load` may choose smaller or larger maps. */
@@ -36,12 +36,21 @@ enum nity_limit {
 	/* TASK_COMM_LEN: what the kernel knows of a thread's name. */
 	NITY_COMMAND_BYTES = 16,
 	NITY_MAX_COUNTERS = 64,
-	NITY_HISTOGRAM_BUCKETS = 32,
+	NITY_HISTOGRAM_BUCKETS = 26,
 	/* Bucket 0 ends at 2^10 ns; each later one is twice as wide. */
 	NITY_HISTOGRAM_SHIFT = 10,
-	/* First-byte latency: four buckets an octave, the first ends at 1.25 * 2^16 ns. */
+	/*
+	 * First-byte latency: the first bucket ends at 1.25 * 2^16 ns. Four buckets an
+	 * octave up to 2^26 ns (67 ms), two from there to 2^38 ns (275 s): answers may
+	 * take minutes by design.
+	 */
 	NITY_LATENCY_BUCKETS = 64,
 	NITY_LATENCY_SHIFT = 16,
+	NITY_LATENCY_FINE_OCTAVES = 10,
+	/* Clients of a route that are told apart; further ones share lanes by their hash. */
+	NITY_LANES = 4,
+	/* In the bounded gear the second choice is free in one turn of so many. */
+	NITY_BOUNDED_TURNS = 6,
 	NITY_DRAWS = 3,
 	/* Tries at the token bucket's word; each lost try is another's token. */
 	NITY_BUCKET_TRIES = 8,
@@ -74,8 +83,12 @@ enum nity_regime {
 };
 
 enum nity_gear {
+	/* The slot decides. */
 	NITY_GEAR_SINGLE = 0,
+	/* The less loaded of two slots decides. */
 	NITY_GEAR_TWIN = 1,
+	/* As TWIN in one turn of NITY_BOUNDED_TURNS; in the others only a plain excess counts. */
+	NITY_GEAR_BOUNDED = 2,
 };
 
 /*
@@ -112,8 +125,11 @@ enum nity_backend_state {
 /* A flow holds one open count from its pick until it is SETTLED. */
 enum nity_flow_phase {
 	NITY_FLOW_SETTLED = 0,
+	/* A SYN was sent. */
 	NITY_FLOW_CONNECTING = 1,
 	NITY_FLOW_ESTABLISHED = 2,
+	/* No SYN was sent yet: what becomes of the flow says nothing of its backend. */
+	NITY_FLOW_PICKED = 3,
 };
 
 /*
@@ -139,6 +155,8 @@ enum nity_counter {
 	NITY_ENDED_ABANDONED,
 	NITY_ENDED_RESET,
 	NITY_ENDED_CLOSED,
+	/* The client let go of the socket, or the connect failed, before a SYN was sent. */
+	NITY_ENDED_UNSENT,
 	NITY_NOTED_ESTABLISHED,
 	NITY_NOTED_HOLD,
 	NITY_NOTED_FALLBACK,
@@ -228,6 +246,10 @@ struct nity_rt_control {
 	/* Of a measured flow that is kept alive, so many exchanges after a measured one are not. */
 	__u32 latency_skip;
 	__u64 reserved[1];
+
+	/* Who dials this route, by lane; 0 for a lane that is free. The agent frees idle ones. */
+	__u32 clients[NITY_LANES];
+	__u64 spare[6];
 };
 
 /*
@@ -256,7 +278,11 @@ struct nity_backend {
 };
 
 /*
- * backend_live: what the pick itself reads. occupancy_ns is the sum of end
+ * backend_live: what the pick itself reads. failures counts failed connects since
+ * the last that succeeded; accusers says how many clients saw them (2 for more
+ * than one). What one client alone saw counts for that client alone: accuser is
+ * the last that failed, with its own count and its own time of suspicion.
+ * occupancy_ns is the sum of end
  * times less the sum of start times of its flows; occupancy_ns + open * now is
  * therefore the integral of `open` over time, exact at any instant.
  *
@@ -278,6 +304,14 @@ struct nity_backend_live {
 	__u64 answered_ns;
 	/* While it is ISOLATED, one connect in so long may try it. */
 	__u64 drip_ns;
+	__u64 accuser_until_ns;
+	__u32 accuser;
+	__u32 accuser_failures;
+	__u32 accusers;
+	__u32 zero;
+	/* Of `waiting`, those of each lane. */
+	__u32 lane_waiting[NITY_LANES];
+	__u64 reserved[3];
 };
 
 struct nity_backend_counters {
@@ -296,11 +330,38 @@ struct nity_backend_counters {
 	/* Measured requests: answered, and the time their first bytes took in sum. */
 	__u64 answered;
 	__u64 first_byte_ns;
-	/* First requests of a connection that the backend closed on, or the client gave up. */
+	/* First requests of a connection: answered, closed on by the backend, given up by the client. */
+	__u64 first_answered;
 	__u64 dropped;
 	__u64 unanswered;
+	/* Of the abandoned, those whose SYN had waited for NITY_PATIENCE_NS. */
+	__u64 unheard;
+	/* Picks from which no SYN came. */
+	__u64 unsent;
 	__u32 connect_histogram[NITY_HISTOGRAM_BUCKETS];
 	__u32 first_byte_histogram[NITY_LATENCY_BUCKETS];
+};
+
+/*
+ * backend_clients: what the clients of each lane saw of a backend, so that one
+ * client's evidence can be held against the others'. Counters are modulo 2^32.
+ */
+struct nity_lane {
+	__u32 established;
+	/* Connects that the network refused or did not answer. */
+	__u32 failed;
+	__u32 answered;
+	/* Quarter octaves of the nanoseconds that the answers took, in sum. */
+	__u32 answered_log;
+	/* First requests of a connection that had no answer in the end. */
+	__u32 unserved;
+	/* First requests that wait for an answer, and the sum of the times they were sent. */
+	__u32 first_waiting;
+	__u64 first_since_ns;
+};
+
+struct nity_backend_clients {
+	struct nity_lane lane[NITY_LANES];
 };
 
 /* conntrack: a flow whose client bound its own source, so that it outlives a socket. */
@@ -347,13 +408,17 @@ struct nity_flow {
 	__u32 slot;
 	__u64 epoch;
 	__u64 started_ns;
-	/* When the request that waits for an answer was sent; 0 for none. */
+	/* When the latest bytes of the request that waits for an answer were sent; 0 for none. */
 	__u64 request_ns;
 	/* When bytes came that are its answer unless others follow (session tickets); 0 for none. */
 	__u64 ticket_ns;
-	/* TCP sequence number of its first byte. */
+	/* TCP sequence numbers of its first byte, and of the first of its latest segment. */
 	__u32 request_seq;
-	__u16 exchange;
+	__u32 sent_seq;
+	/* A hash of who dialled: network namespace and user. */
+	__u32 client;
+	__u8 exchange;
+	__u8 lane;
 	/* Exchanges that go by before one is measured again. */
 	__u16 skip;
 };
@@ -429,21 +494,24 @@ NITY_ASSERT_AT(struct nity_field_state, last_agent_seen_ns, 16);
 NITY_ASSERT_AT(struct nity_field_state, schema, 60);
 NITY_ASSERT_AT(struct nity_field_state, table_epoch, 64);
 NITY_ASSERT_AT(struct nity_field_state, trace_until_ns, 112);
-NITY_ASSERT_SIZE(struct nity_rt_control, 128);
+NITY_ASSERT_SIZE(struct nity_rt_control, 192);
 NITY_ASSERT_AT(struct nity_rt_control, override_word, 24);
 NITY_ASSERT_AT(struct nity_rt_control, bucket_ns, 64);
+NITY_ASSERT_AT(struct nity_rt_control, clients, 128);
 NITY_ASSERT_SIZE(struct nity_slot_page, 256);
 NITY_ASSERT_SIZE(struct nity_route_name, 160);
 NITY_ASSERT_SIZE(struct nity_backend, 32);
-NITY_ASSERT_SIZE(struct nity_backend_live, 64);
+NITY_ASSERT_SIZE(struct nity_backend_live, 128);
 NITY_ASSERT_SIZE(struct nity_backend_counters, 512);
-NITY_ASSERT_AT(struct nity_backend_counters, connect_histogram, 128);
+NITY_ASSERT_AT(struct nity_backend_counters, connect_histogram, 152);
+NITY_ASSERT_SIZE(struct nity_lane, 32);
+NITY_ASSERT_SIZE(struct nity_backend_clients, 128);
 NITY_ASSERT_SIZE(struct nity_conntrack_key, 24);
 NITY_ASSERT_SIZE(struct nity_conntrack, 24);
 NITY_ASSERT_SIZE(struct nity_affinity_key, 16);
 NITY_ASSERT_SIZE(struct nity_affinity, 16);
-NITY_ASSERT_SIZE(struct nity_flow, 72);
-NITY_ASSERT_SIZE(struct nity_socket, 80);
+NITY_ASSERT_SIZE(struct nity_flow, 80);
+NITY_ASSERT_SIZE(struct nity_socket, 88);
 NITY_ASSERT_SIZE(struct nity_trace, 64);
 NITY_ASSERT_SIZE(struct nity_event, 104);
 NITY_ASSERT_AT(struct nity_event, cost_ns, 60);

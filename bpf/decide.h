@@ -28,6 +28,9 @@ static __always_inline __u64 nity_flow_key(struct nity_dial *dial, __u32 route);
 struct nity_pick {
 	struct nity_backend *backend;
 	struct nity_backend_live *live;
+	/* Who dials, and the lane in which its evidence is counted. */
+	__u32 client;
+	__u32 lane;
 	__u32 index;
 	__u32 slot;
 	__u32 suspects_passed;
@@ -102,32 +105,67 @@ static __always_inline __u32 nity_histogram_bucket(__u64 ns)
 	return bucket < NITY_HISTOGRAM_BUCKETS ? bucket : NITY_HISTOGRAM_BUCKETS - 1;
 }
 
-/* Four buckets an octave, as wide as each other: a value is known within a quarter. */
-static __always_inline __u32 nity_latency_bucket(__u64 ns)
+/* Quarter octaves: 4 * floor(log2(ns)), and which quarter of its octave `ns` lies in. */
+static __always_inline __u32 nity_quarter_octaves(__u64 ns)
 {
 	__u32 octave = nity_log2(ns);
-	__u32 bucket;
 
-	if (octave < NITY_LATENCY_SHIFT)
-		return 0;
-	bucket = (octave - NITY_LATENCY_SHIFT) * 4 + (ns >> (octave - 2) & 3);
-	/* From 1.75 * 2^31 ns (3.8 s) on everything is in the last bucket. */
-	return bucket < NITY_LATENCY_BUCKETS ? bucket : NITY_LATENCY_BUCKETS - 1;
+	return octave < 2 ? 4 * octave : 4 * octave + (ns >> (octave - 2) & 3);
 }
 
-/* Failures in a row make a suspect, and the agent's judgement does: both meter the way back. */
+/* Four buckets an octave, then two: a value is known within a quarter, then within a half. */
+static __always_inline __u32 nity_latency_bucket(__u64 ns)
+{
+	__u32 quarters = nity_quarter_octaves(ns);
+	__u32 fine = 4 * NITY_LATENCY_FINE_OCTAVES;
+
+	if (quarters < 4 * NITY_LATENCY_SHIFT)
+		return 0;
+	quarters -= 4 * NITY_LATENCY_SHIFT;
+	if (quarters >= fine)
+		quarters = fine + (quarters - fine) / 2;
+	/* From 1.5 * 2^37 ns (206 s) on everything is in the last bucket. */
+	return quarters < NITY_LATENCY_BUCKETS ? quarters : NITY_LATENCY_BUCKETS - 1;
+}
+
+/*
+ * A backend is suspect after `suspect_after` consecutive failed connects that more
+ * than one client saw, or while the agent isolates it. What one client alone saw
+ * makes it suspect for that client alone, with a time of its own.
+ */
+static __always_inline int nity_accused_by(const struct nity_field_state *field,
+					   const struct nity_backend_live *live, __u32 client)
+{
+	return nity_read(live->accuser) == client &&
+	       nity_read(live->accuser_failures) >= field->suspect_after;
+}
+
+static __always_inline int nity_accused_by_all(const struct nity_field_state *field,
+					       const struct nity_backend_live *live)
+{
+	return nity_read(live->accusers) > 1 && nity_read(live->failures) >= field->suspect_after;
+}
+
 static __always_inline enum nity_standing nity_standing(const struct nity_field_state *field,
 							const struct nity_backend_live *live,
-							int isolated, __u64 now_ns)
+							int isolated, __u32 client, __u64 now_ns)
 {
-	if (!isolated &&
-	    (!field->suspect_after || nity_read(live->failures) < field->suspect_after))
-		return NITY_STANDING_CLEAR;
-	return now_ns < nity_read(live->suspect_until_ns) ? NITY_STANDING_SUSPECT :
-							    NITY_STANDING_PROBE_DUE;
+	__u64 until_ns = nity_read(live->suspect_until_ns);
+
+	if (!isolated) {
+		/* Nearly every backend, nearly always. */
+		if (!nity_read(live->accuser_failures) || !field->suspect_after)
+			return NITY_STANDING_CLEAR;
+		if (!nity_accused_by_all(field, live)) {
+			if (!nity_accused_by(field, live, client))
+				return NITY_STANDING_CLEAR;
+			until_ns = nity_read(live->accuser_until_ns);
+		}
+	}
+	return now_ns < until_ns ? NITY_STANDING_SUSPECT : NITY_STANDING_PROBE_DUE;
 }
 
-/* How long suspicion lasts: doubled by each failure past the threshold, boundedly. */
+/* How long a suspicion lasts: doubled by each failure past the threshold, boundedly. */
 static __always_inline __u64 nity_suspicion_ns(const struct nity_field_state *field, __u32 failures)
 {
 	__u32 doublings = failures > field->suspect_after ? failures - field->suspect_after : 0;
@@ -138,18 +176,25 @@ static __always_inline __u64 nity_suspicion_ns(const struct nity_field_state *fi
 }
 
 /* One caller wins the right to try a suspect backend; for all others it stays suspect. */
+static __always_inline int nity_claim(__u64 *until, __u64 wait_ns, __u64 now_ns)
+{
+	__u64 until_ns = nity_read(*until);
+
+	return now_ns >= until_ns &&
+	       __sync_val_compare_and_swap(until, until_ns, now_ns + wait_ns) == until_ns;
+}
+
 static __always_inline int nity_claim_probe(const struct nity_field_state *field,
 					    struct nity_backend_live *live, int isolated,
 					    __u64 now_ns)
 {
-	__u64 until_ns = nity_read(live->suspect_until_ns);
-	__u64 wait_ns = isolated ? nity_read(live->drip_ns) :
-				   nity_suspicion_ns(field, nity_read(live->failures));
-
-	if (now_ns < until_ns)
-		return 0;
-	return __sync_val_compare_and_swap(&live->suspect_until_ns, until_ns, now_ns + wait_ns) ==
-	       until_ns;
+	if (isolated)
+		return nity_claim(&live->suspect_until_ns, nity_read(live->drip_ns), now_ns);
+	if (nity_accused_by_all(field, live))
+		return nity_claim(&live->suspect_until_ns,
+				  nity_suspicion_ns(field, nity_read(live->failures)), now_ns);
+	return nity_claim(&live->accuser_until_ns,
+			  nity_suspicion_ns(field, nity_read(live->accuser_failures)), now_ns);
 }
 
 /* What a draw yields: a backend of this route with its live state, or the refusal. */
@@ -184,7 +229,7 @@ static __always_inline int nity_recall(struct nity_pick *pick, const struct nity
 	    pick->backend->state != NITY_BACKEND_DEGRADED)
 		return 0;
 	pick->slot = NITY_NONE;
-	return nity_standing(field, pick->live, 0, now_ns) == NITY_STANDING_CLEAR;
+	return nity_standing(field, pick->live, 0, pick->client, now_ns) == NITY_STANDING_CLEAR;
 }
 
 /*
@@ -194,7 +239,8 @@ static __always_inline int nity_recall(struct nity_pick *pick, const struct nity
 static __always_inline int nity_take(struct nity_pick *pick, const struct nity_field_state *field,
 				     int isolated, __u64 now_ns)
 {
-	enum nity_standing standing = nity_standing(field, pick->live, isolated, now_ns);
+	enum nity_standing standing =
+		nity_standing(field, pick->live, isolated, pick->client, now_ns);
 
 	if (pick->backend->state == NITY_BACKEND_RETIRED)
 		return 0;
@@ -215,22 +261,66 @@ static __always_inline int nity_isolated(const struct nity_pick *pick)
 }
 
 /*
- * The twin: a second slot, deterministic in the turn, wins if its backend holds
- * fewer open connections for its slots (power of two choices, Mitzenmacher
- * 2001, weighted by slot share). Only a healthy one enters by this door: one
- * that fails fast looks idle. Neighbours on the ring mostly differ, so a slot of
- * the same backend gives way to its neighbour.
+ * What a backend works on: the requests that wait for its answer where every flow is
+ * measured. Elsewhere the open connections stand for them.
+ */
+static __always_inline __u64 nity_load(const struct nity_field_state *field,
+				       const struct nity_rt_control *control,
+				       const struct nity_backend_live *live)
+{
+	if (field->latency == NITY_LATENCY_FIRST_BYTE && !nity_read(control->latency_mask))
+		return nity_read(live->waiting);
+	return nity_read(live->open);
+}
+
+/* How many more of the client's own requests may wait at the first backend than at the second. */
+#define NITY_EXCESS 3
+
+/*
+ * Whether the second backend of two is to be taken for its lighter load: less by half a
+ * connection at least, per slot, for whole counts as small as they mostly are would let one
+ * slot more win every tie. In the bounded gear this moves at most one pick in
+ * NITY_BOUNDED_TURNS. Beyond that only requests of the client itself count, which other
+ * clients cannot add to: when it waits for several at the first and for next to none at
+ * the second.
+ */
+static __always_inline int nity_lighter(const struct nity_pick *first, const struct nity_pick *second,
+					const struct nity_field_state *field,
+					const struct nity_rt_control *control, __u32 table,
+					__u64 turn)
+{
+	__u64 own = first->backend->slots[table & 1];
+	__u64 other = second->backend->slots[table & 1];
+	__u32 lane = first->lane & (NITY_LANES - 1);
+
+	if (control->gear == NITY_GEAR_BOUNDED &&
+	    (__u32)(nity_mix(turn) >> 32) % NITY_BOUNDED_TURNS) {
+		__u64 waits = nity_read(first->live->lane_waiting[lane]);
+
+		return waits >= NITY_EXCESS &&
+		       (3 * (__u64)nity_read(second->live->lane_waiting[lane]) + 2) * own <
+			       waits * other;
+	}
+	return (2 * nity_load(field, control, second->live) + 1) * own <
+	       2 * nity_load(field, control, first->live) * other;
+}
+
+/*
+ * The twin: a second slot, deterministic in the turn, wins if its backend has less to
+ * do for its slots (power of two choices, Mitzenmacher 2001, weighted by slot share).
+ * Only a healthy backend can win: one that fails fast looks idle. Neighbours on the
+ * ring mostly differ, so a slot of the same backend gives way to its neighbour.
  */
 static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_field_state *field,
-				     __u32 route, __u32 table, __u64 range, __u64 turn,
-				     __u64 now_ns, int first_is_suspect)
+				     const struct nity_rt_control *control, __u32 route,
+				     __u32 table, __u64 range, __u64 turn, __u64 now_ns,
+				     int first_is_suspect)
 {
 	__u32 slot = nity_range_base(range) +
 		     ((__u32)(nity_mix(turn + 1) >> 32) & (nity_range_size(range) - 1));
 	struct nity_pick twin = *pick;
 	enum nity_standing standing;
-	__u32 *owner, own, other;
-	__u64 open, twin_open;
+	__u32 *owner;
 	int isolated;
 
 	/* Ranges are of whole pages, so the neighbour is the route's too. */
@@ -242,7 +332,7 @@ static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_f
 	if (!owner || nity_draw(&twin, nity_read(*owner), route) != NITY_COUNTERS)
 		return 0;
 	isolated = nity_isolated(&twin);
-	standing = nity_standing(field, twin.live, isolated, now_ns);
+	standing = nity_standing(field, twin.live, isolated, twin.client, now_ns);
 	if (isolated) {
 		if (standing != NITY_STANDING_PROBE_DUE ||
 		    !nity_claim_probe(field, twin.live, 1, now_ns))
@@ -252,15 +342,7 @@ static __always_inline int nity_twin(struct nity_pick *pick, const struct nity_f
 		if (twin.index == pick->index || twin.backend->state != NITY_BACKEND_HEALTHY ||
 		    standing != NITY_STANDING_CLEAR)
 			return 0;
-		own = pick->backend->slots[table & 1];
-		other = twin.backend->slots[table & 1];
-		twin_open = nity_read(twin.live->open);
-		open = nity_read(pick->live->open);
-		/*
-		 * Fewer by half a connection at least, per slot: whole counts as small as
-		 * they mostly are would let one slot more win every tie.
-		 */
-		if (!first_is_suspect && (2 * twin_open + 1) * own >= 2 * open * other)
+		if (!first_is_suspect && !nity_lighter(pick, &twin, field, control, table, turn))
 			return 0;
 	}
 	twin.slot = slot;
@@ -321,7 +403,7 @@ static __always_inline enum nity_counter nity_pick_gear(struct nity_pick *pick,
 							__u64 now_ns)
 {
 	__u32 table = epoch & 1;
-	int twin = control->gear == NITY_GEAR_TWIN;
+	int twin = control->gear != NITY_GEAR_SINGLE;
 	struct nity_pick first = { 0 };
 	enum nity_counter drawn;
 
@@ -341,7 +423,7 @@ static __always_inline enum nity_counter nity_pick_gear(struct nity_pick *pick,
 		taken = nity_take(pick, field, nity_isolated(pick), now_ns);
 		/* The twin draws once: with the gear's own redraws that is at most 3 + 1 slots. */
 		if (twin && !i && !pick->suspects_probed &&
-		    nity_twin(pick, field, route, table, range, turn, now_ns, !taken))
+		    nity_twin(pick, field, control, route, table, range, turn, now_ns, !taken))
 			return NITY_PICKED_TWIN;
 		if (taken)
 			return NITY_PICKED_GEAR;

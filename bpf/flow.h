@@ -8,27 +8,26 @@
 
 #include "access.h"
 
-/* What settling a flow needs, unless its backend's index has been given to another. */
-struct nity_ledger {
-	struct nity_field_state *field;
-	struct nity_backend_live *live;
-	struct nity_backend_counters *counters;
-};
-
+/* The books of the flow's backend, unless its index has been given to another. */
 static __always_inline int ledger_of(struct nity_ledger *ledger, const struct nity_flow *flow)
 {
 	__u32 index = flow->backend;
 	struct nity_backend *backend = nity_backend_at(index);
+	struct nity_backend_clients *clients;
 
 	if (!backend || backend->generation != flow->generation)
+		return 0;
+	clients = bpf_map_lookup_elem(&backend_clients, &index);
+	if (!clients)
 		return 0;
 	ledger->field = field_at();
 	ledger->live = nity_live_at(index);
 	ledger->counters = bpf_map_lookup_elem(&backend_counters, &index);
+	ledger->lane = &clients->lane[flow->lane & (NITY_LANES - 1)];
 	return ledger->field && ledger->live && ledger->counters;
 }
 
-/* `left`: the backend had said goodbye before the client let go. */
+/* `left`: the backend had sent its FIN before the client let go. */
 static __always_inline void release_flow(struct nity_flow *flow, int left)
 {
 	struct nity_ledger ledger;
@@ -38,8 +37,8 @@ static __always_inline void release_flow(struct nity_flow *flow, int left)
 	if (nity_read(flow->phase) == NITY_FLOW_SETTLED || !ledger_of(&ledger, flow))
 		return;
 	now_ns = bpf_ktime_get_ns();
-	end = nity_observe_release(ledger.field, flow, ledger.live, ledger.counters, now_ns);
-	nity_observe_unanswered(flow, ledger.live, ledger.counters, left, now_ns);
+	end = nity_observe_release(flow, &ledger, now_ns);
+	nity_observe_unanswered(flow, &ledger, left, now_ns);
 	if (end != NITY_COUNTERS)
 		count(end);
 }
@@ -63,6 +62,54 @@ static __always_inline __u64 nity_flow_key(struct nity_dial *dial, __u32 route)
 					bpf_get_socket_cookie(dial->ctx);
 
 	return nity_mix(bpf_get_netns_cookie(dial->ctx) ^ (__u64)route << 32) ^ own;
+}
+
+/*
+ * A client is a user in a network namespace: neither can be changed without
+ * privilege, as a process, a port or a cgroup can.
+ */
+static __always_inline __u32 client_of(struct nity_dial *dial)
+{
+	__u32 user = bpf_get_current_uid_gid();
+	__u32 client = nity_mix(bpf_get_netns_cookie(dial->ctx) ^ (__u64)user << 32);
+
+	return client ? client : 1;
+}
+
+/*
+ * The first lanes go to the first clients; those that come later share them. The search
+ * has no early way out: each would be a state of its own for the verifier, carried
+ * through the whole decision.
+ */
+static __always_inline __u32 lane_of(struct nity_rt_control *control, __u32 client)
+{
+	__u32 lane = client & (NITY_LANES - 1), found = 0;
+
+#pragma GCC unroll 4
+	for (int i = 0; i < NITY_LANES; i++) {
+		__u32 there = nity_read(control->clients[i]);
+		/* All ones where the lane is the client's: branches would be states again. */
+		__u32 mine = (__u32)(((__u64)(there ^ client) - 1) >> 32);
+
+		lane = (lane & ~mine) | (i & mine);
+		found |= mine;
+	}
+	/* A client that is new takes a free lane, and is found there the next time. */
+	if (!found) {
+		__u32 at = client & (NITY_LANES - 1);
+
+#pragma GCC unroll 4
+		for (int i = 0; i < NITY_LANES; i++) {
+			__u32 there = nity_read(control->clients[i]);
+			__u32 free = (__u32)(((__u64)there - 1) >> 32);
+
+			at = (at & ~free) | (i & free);
+		}
+		if (!__sync_val_compare_and_swap(&control->clients[at & (NITY_LANES - 1)], 0,
+						 client))
+			lane = at;
+	}
+	return lane & (NITY_LANES - 1);
 }
 
 static __always_inline void conntrack_key(struct nity_conntrack_key *key, struct nity_dial *dial)
@@ -167,6 +214,8 @@ static __always_inline struct nity_flow *track(struct nity_dial *dial, const str
 	flow->route = route;
 	flow->backend = pick->index;
 	flow->generation = pick->backend->generation;
+	flow->client = pick->client;
+	flow->lane = pick->lane;
 	flow->slot = pick->slot;
 	flow->epoch = posture->epoch;
 	flow->request_ns = 0;

@@ -69,6 +69,7 @@ NITY_MMAP_ARRAY(backends, struct nity_backend, NITY_MAX_BACKENDS);
 NITY_MMAP_ARRAY(backend_live, struct nity_backend_live, NITY_MAX_BACKENDS);
 /* Shared words with atomic adds, not per-CPU: RFC 0004 says why. */
 NITY_MMAP_ARRAY(backend_counters, struct nity_backend_counters, NITY_MAX_BACKENDS);
+NITY_MMAP_ARRAY(backend_clients, struct nity_backend_clients, NITY_MAX_BACKENDS);
 
 /*
  * Types that no map names reach the object's BTF, and so the TypeScript codecs,

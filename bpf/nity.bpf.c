@@ -67,6 +67,8 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	}
 	dial->source_port = bpf_htons(sk->src_port);
 
+	pick.client = client_of(dial);
+	pick.lane = lane_of(control, pick.client);
 	decide(&pick, &posture, field, control, dial, route);
 	count(pick.outcome);
 	note(&posture, &pick);
@@ -189,18 +191,33 @@ static __always_inline void ask_for(struct bpf_sock_ops *ctx, int flag)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | flag);
 }
 
+/* Told of each SYN that goes unanswered, and of the connection's end. */
+static __always_inline void connecting(struct bpf_sock_ops *ctx, struct nity_flow *flow)
+{
+	nity_observe_syn(flow, bpf_ktime_get_ns());
+	ask_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTO_CB_FLAG);
+}
+
+static __always_inline void repeated(struct nity_flow *flow)
+{
+	struct nity_ledger ledger;
+
+	if (nity_read(flow->phase) == NITY_FLOW_CONNECTING && ledger_of(&ledger, flow))
+		nity_observe_repeated(flow, &ledger, bpf_ktime_get_ns());
+}
+
 static __always_inline void established(struct nity_flow *flow)
 {
 	struct nity_ledger ledger;
 
 	if (!ledger_of(&ledger, flow))
 		return;
-	if (nity_observe_established(flow, ledger.live, ledger.counters, bpf_ktime_get_ns()))
+	if (nity_observe_established(flow, &ledger, bpf_ktime_get_ns()))
 		count(NITY_NOTED_ESTABLISHED);
 }
 
 /* States that a connection passes only after a FIN each way. */
-static __always_inline int said_goodbye(__u32 state)
+static __always_inline int fins_were_sent(__u32 state)
 {
 	return state == BPF_TCP_FIN_WAIT2 || state == BPF_TCP_TIME_WAIT ||
 	       state == BPF_TCP_LAST_ACK || state == BPF_TCP_CLOSING;
@@ -227,13 +244,12 @@ static __always_inline void ended(struct bpf_sock_ops *ctx, struct nity_flow *fl
 		struct nity_ending ending = {
 			.segments_in = ctx->segs_in,
 			.retransmits = ctx->total_retrans,
-			.orderly = said_goodbye(ctx->args[0]),
+			.orderly = fins_were_sent(ctx->args[0]),
 		};
 		__u64 now_ns = bpf_ktime_get_ns();
 
-		end = nity_observe_end(ledger.field, flow, ledger.live, ledger.counters, &ending,
-				       now_ns);
-		nity_observe_unanswered(flow, ledger.live, ledger.counters, 1, now_ns);
+		end = nity_observe_end(flow, &ledger, &ending, now_ns);
+		nity_observe_unanswered(flow, &ledger, 1, now_ns);
 		if (end != NITY_COUNTERS)
 			count(end);
 	}
@@ -255,7 +271,7 @@ static __always_inline void sent(struct bpf_sock_ops *ctx, struct nity_flow *flo
 	}
 	if (!ledger_of(&ledger, flow))
 		return;
-	nity_observe_request(flow, ledger.live, ctx->snd_nxt, ctx->snd_una == ctx->snd_nxt,
+	nity_observe_request(flow, &ledger, ctx->snd_nxt, ctx->snd_una == ctx->snd_nxt,
 			     bpf_ktime_get_ns());
 }
 
@@ -272,6 +288,7 @@ int nity_sockops(struct bpf_sock_ops *ctx)
 			return NITY_CONTINUE;
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+	case BPF_SOCK_OPS_RTO_CB:
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
@@ -293,7 +310,10 @@ int nity_sockops(struct bpf_sock_ops *ctx)
 		sent(ctx, flow);
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		ask_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+		connecting(ctx, flow);
+		break;
+	case BPF_SOCK_OPS_RTO_CB:
+		repeated(flow);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		established(flow);
@@ -326,8 +346,7 @@ int nity_ingress(struct __sk_buff *skb)
 		return NITY_CONTINUE;
 	if (!payload_of(skb, &payload) || !ledger_of(&ledger, flow))
 		return NITY_CONTINUE;
-	nity_observe_answer(flow, ledger.live, ledger.counters, payload.ack, payload.first,
-			    bpf_ktime_get_ns());
+	nity_observe_answer(flow, &ledger, payload.ack, payload.first, bpf_ktime_get_ns());
 	control = bpf_map_lookup_elem(&rt_control, &flow->route);
 	if (control && flow->exchange == NITY_EXCHANGE_LATER)
 		flow->skip = nity_read(control->latency_skip);

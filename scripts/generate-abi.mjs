@@ -60,7 +60,15 @@ function contractTypes() {
 }
 
 const contract = contractTypes();
-const structs = contract.filter(({ kind, name }) => kind === 'STRUCT' && name !== 'nity_abi');
+/** A struct that is an array of structs is read by its elements. */
+const isArrayOfStructs = ({ members }) =>
+  members.some(({ type_id }) => {
+    const { kind, count } = kindOf(type_id);
+    return kind === 'struct' && count !== undefined;
+  });
+const structs = contract.filter(
+  (type) => type.kind === 'STRUCT' && type.name !== 'nity_abi' && !isArrayOfStructs(type),
+);
 const enums = contract.filter(({ kind }) => kind === 'ENUM');
 if (structs.length === 0 || enums.length === 0) throw new Error(`${object} carries no BTF of Nity`);
 

@@ -40,6 +40,7 @@ class Plane {
 		model.backends = array<nity_backend>("backends", backends);
 		model.backend_live = array<nity_backend_live>("backend_live", backends);
 		model.backend_counters = array<nity_backend_counters>("backend_counters", backends);
+		model.backend_clients = array<nity_backend_clients>("backend_clients", backends);
 		model.counters = array<uint64_t>("counters", NITY_MAX_COUNTERS);
 		model.routes =
 			hash("routes", sizeof(nity_route_key), sizeof(uint32_t), addresses, false);

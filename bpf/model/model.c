@@ -29,6 +29,9 @@ static void *model_lookup(const void *map, const void *key)
 	if (map == &backend_counters)
 		return element(m->backend_counters, index, m->backends_max,
 			       sizeof(*m->backend_counters));
+	if (map == &backend_clients)
+		return element(m->backend_clients, index, m->backends_max,
+			       sizeof(*m->backend_clients));
 	if (map == &rt_control)
 		return element(m->rt_control, index, m->routes_max, sizeof(*m->rt_control));
 	if (map == &field_state)
@@ -76,6 +79,7 @@ int nity_model_connect(struct nity_model *model, struct nity_model_socket *socke
 	struct bpf_sock_ops ops = { .op = BPF_SOCK_OPS_TCP_CONNECT_CB };
 
 	model_now = model;
+	user_now = socket->user;
 	/* The kernel's own answer to a bare 0. */
 	retval_now = -EPERM;
 	if (!nity_connect4(&ctx))

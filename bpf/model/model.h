@@ -39,6 +39,7 @@ struct nity_model {
 	struct nity_backend *backends;
 	struct nity_backend_live *backend_live;
 	struct nity_backend_counters *backend_counters;
+	struct nity_backend_clients *backend_clients;
 	uint64_t *counters;
 	uint32_t slot_pages;
 	uint32_t fallback_pages;
@@ -61,6 +62,7 @@ struct nity_model_socket {
 	int has_flow;
 	uint64_t socket_cookie;
 	uint64_t netns_cookie;
+	uint32_t user;
 };
 
 struct nity_model_address {

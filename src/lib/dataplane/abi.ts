@@ -23,23 +23,24 @@ export const Counter = {
   endedAbandoned: 14,
   endedReset: 15,
   endedClosed: 16,
-  notedEstablished: 17,
-  notedHold: 18,
-  notedFallback: 19,
-  notedSuspectPassed: 20,
-  notedSuspectProbed: 21,
-  notedUntracked: 22,
-  notedEventLost: 23,
-  notedRewritten: 24,
-  notedEventOverBudget: 25,
-  counters: 26,
+  endedUnsent: 17,
+  notedEstablished: 18,
+  notedHold: 19,
+  notedFallback: 20,
+  notedSuspectPassed: 21,
+  notedSuspectProbed: 22,
+  notedUntracked: 23,
+  notedEventLost: 24,
+  notedRewritten: 25,
+  notedEventOverBudget: 26,
+  counters: 27,
 } as const;
 
 export const FailsafeMode = { normal: 0, hold: 1, fallback: 2 } as const;
 
-export const FlowPhase = { settled: 0, connecting: 1, established: 2 } as const;
+export const FlowPhase = { settled: 0, connecting: 1, established: 2, picked: 3 } as const;
 
-export const Gear = { single: 0, twin: 1 } as const;
+export const Gear = { single: 0, twin: 1, bounded: 2 } as const;
 
 export const Latency = { connect: 0, firstByte: 1 } as const;
 
@@ -55,10 +56,13 @@ export const Limit = {
   routeNameBytes: 160,
   commandBytes: 16,
   maxCounters: 64,
-  histogramBuckets: 32,
+  histogramBuckets: 26,
   histogramShift: 10,
   latencyBuckets: 64,
   latencyShift: 16,
+  latencyFineOctaves: 10,
+  lanes: 4,
+  boundedTurns: 6,
   draws: 3,
   bucketTries: 8,
 } as const;
@@ -67,7 +71,7 @@ export const None = { none: 0 } as const;
 
 export const Regime = { none: 0, laminar: 1, transition: 2, crisis: 3, recovery: 4 } as const;
 
-export const Schema = { major: 1, minor: 2 } as const;
+export const Schema = { major: 2, minor: 0 } as const;
 
 /** Sizes and offsets in bytes. be16 and be32 are in network order, all else is little-endian. */
 export const layouts = {
@@ -116,14 +120,17 @@ export const layouts = {
       retransmits: { kind: 'u64', offset: 88 },
       answered: { kind: 'u64', offset: 96 },
       firstByteNs: { kind: 'u64', offset: 104 },
-      dropped: { kind: 'u64', offset: 112 },
-      unanswered: { kind: 'u64', offset: 120 },
-      connectHistogram: { kind: 'u32', offset: 128, count: 32 },
+      firstAnswered: { kind: 'u64', offset: 112 },
+      dropped: { kind: 'u64', offset: 120 },
+      unanswered: { kind: 'u64', offset: 128 },
+      unheard: { kind: 'u64', offset: 136 },
+      unsent: { kind: 'u64', offset: 144 },
+      connectHistogram: { kind: 'u32', offset: 152, count: 26 },
       firstByteHistogram: { kind: 'u32', offset: 256, count: 64 },
     },
   },
   backendLive: {
-    size: 64,
+    size: 128,
     fields: {
       open: { kind: 'u32', offset: 0 },
       failures: { kind: 'u32', offset: 4 },
@@ -135,6 +142,13 @@ export const layouts = {
       firstSinceNs: { kind: 'u64', offset: 40 },
       answeredNs: { kind: 'u64', offset: 48 },
       dripNs: { kind: 'u64', offset: 56 },
+      accuserUntilNs: { kind: 'u64', offset: 64 },
+      accuser: { kind: 'u32', offset: 72 },
+      accuserFailures: { kind: 'u32', offset: 76 },
+      accusers: { kind: 'u32', offset: 80 },
+      zero: { kind: 'u32', offset: 84 },
+      laneWaiting: { kind: 'u32', offset: 88, count: 4 },
+      reserved: { kind: 'u64', offset: 104, count: 3 },
     },
   },
   conntrack: {
@@ -210,7 +224,7 @@ export const layouts = {
     },
   },
   flow: {
-    size: 72,
+    size: 80,
     fields: {
       vip: { kind: 'be32', offset: 0 },
       address: { kind: 'be32', offset: 4 },
@@ -226,8 +240,23 @@ export const layouts = {
       requestNs: { kind: 'u64', offset: 48 },
       ticketNs: { kind: 'u64', offset: 56 },
       requestSeq: { kind: 'u32', offset: 64 },
-      exchange: { kind: 'u16', offset: 68 },
-      skip: { kind: 'u16', offset: 70 },
+      sentSeq: { kind: 'u32', offset: 68 },
+      client: { kind: 'u32', offset: 72 },
+      exchange: { kind: 'u8', offset: 76 },
+      lane: { kind: 'u8', offset: 77 },
+      skip: { kind: 'u16', offset: 78 },
+    },
+  },
+  lane: {
+    size: 32,
+    fields: {
+      established: { kind: 'u32', offset: 0 },
+      failed: { kind: 'u32', offset: 4 },
+      answered: { kind: 'u32', offset: 8 },
+      answeredLog: { kind: 'u32', offset: 12 },
+      unserved: { kind: 'u32', offset: 16 },
+      firstWaiting: { kind: 'u32', offset: 20 },
+      firstSinceNs: { kind: 'u64', offset: 24 },
     },
   },
   routeKey: {
@@ -241,7 +270,7 @@ export const layouts = {
   },
   routeName: { size: 160, fields: { name: { kind: 'text', offset: 0, count: 160 } } },
   rtControl: {
-    size: 128,
+    size: 192,
     fields: {
       slotRange: { kind: 'u64', offset: 0, count: 2 },
       fallbackRange: { kind: 'u64', offset: 16 },
@@ -261,16 +290,18 @@ export const layouts = {
       latencyMask: { kind: 'u32', offset: 112 },
       latencySkip: { kind: 'u32', offset: 116 },
       reserved: { kind: 'u64', offset: 120, count: 1 },
+      clients: { kind: 'u32', offset: 128, count: 4 },
+      spare: { kind: 'u64', offset: 144, count: 6 },
     },
   },
   slotPage: { size: 256, fields: { owner: { kind: 'u32', offset: 0, count: 64 } } },
   socket: {
-    size: 80,
+    size: 88,
     fields: {
       flow: { kind: 'struct', offset: 0, of: 'flow' },
-      source: { kind: 'be32', offset: 72 },
-      sourcePort: { kind: 'u16', offset: 76 },
-      tcpState: { kind: 'u16', offset: 78 },
+      source: { kind: 'be32', offset: 80 },
+      sourcePort: { kind: 'u16', offset: 84 },
+      tcpState: { kind: 'u16', offset: 86 },
     },
   },
   trace: {

@@ -29,7 +29,7 @@ const sized: Readonly<Record<keyof MapSizes, readonly MapName[]>> = {
   addresses: ['routes'],
   routes: ['rt_control', 'route_names'],
   slots: ['slot_table_a', 'slot_table_b', 'fallback'],
-  backends: ['backends', 'backend_live', 'backend_counters'],
+  backends: ['backends', 'backend_live', 'backend_counters', 'backend_clients'],
 };
 
 /** Loads the dataplane, or upgrades in place the one that is there. Idempotent. */

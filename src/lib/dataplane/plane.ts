@@ -15,6 +15,7 @@ export const mapNames = [
   'backends',
   'backend_live',
   'backend_counters',
+  'backend_clients',
   'fallback',
   'conntrack',
   'affinity',
@@ -25,8 +26,8 @@ export const mapNames = [
 ] as const;
 export type MapName = (typeof mapNames)[number];
 
-/** The minor schema that brought a map; those of 1.0 are not named. */
-const since: Partial<Record<MapName, number>> = { trace: 2 };
+/** The minor schema that brought a map; those of 2.0 are not named. */
+const since: Partial<Record<MapName, number>> = {};
 
 /** The maps that a dataplane of this schema has. */
 export function mapsOf(schema: number): MapName[] {
@@ -77,6 +78,8 @@ export class Plane {
   readonly backends: StructArray<'backend'>;
   readonly backendLive: StructArray<'backendLive'>;
   readonly backendCounters: StructArray<'backendCounters'>;
+  /** What the clients of each lane saw of a backend: Limit.lanes of each backend. */
+  readonly lanes: StructArray<'lane'>;
   readonly routes: MapHandle;
   private readonly handles = new Map<MapName, MapHandle>();
 
@@ -96,6 +99,7 @@ export class Plane {
     this.backends = this.structs('backends', 'backend');
     this.backendLive = this.structs('backend_live', 'backendLive');
     this.backendCounters = this.structs('backend_counters', 'backendCounters');
+    this.lanes = this.laneRecords();
     this.routes = this.handle('routes');
   }
 
@@ -110,6 +114,13 @@ export class Plane {
   private structs<N extends keyof typeof layouts>(map: MapName, struct: N): StructArray<N> {
     const handle = this.handle(map);
     return new StructArray(new StructCodec(struct), handle.mmap(), handle.info().maxEntries);
+  }
+
+  /** The lanes of all backends, one backend's after another's. */
+  private laneRecords(): StructArray<'lane'> {
+    const handle = this.handle('backend_clients');
+    const count = handle.info().maxEntries * Limit.lanes;
+    return new StructArray(new StructCodec('lane'), handle.mmap(), count);
   }
 
   /** Slots, page after page. */

@@ -1,7 +1,7 @@
 // Writes the field into the kernel: the order of its writes is the contract
 // (RFC 0003), so that at every instant, wherever the agent dies, held_epoch
 // names a complete table.
-import { Gear, BackendState, None, AdmissionMode } from './abi.js';
+import { Gear, BackendState, Limit, None, AdmissionMode } from './abi.js';
 import { Addresses } from './addresses.js';
 import { budgetWords, type Budget } from './control.js';
 import { Book, freshControl, tableSize, tileOwners, type RouteEntry } from './book.js';
@@ -158,6 +158,9 @@ export class Projector {
       this.plane.backends.clear(index);
       this.plane.backendLive.clear(index);
       this.plane.backendCounters.clear(index);
+      for (let lane = 0; lane < Limit.lanes; lane++) {
+        this.plane.lanes.clear(index * Limit.lanes + lane);
+      }
       this.plane.backends.write(index, {
         address: ipv4ToNumber(endpoint.address),
         port: endpoint.port,
