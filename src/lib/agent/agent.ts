@@ -13,6 +13,7 @@ import { InvariantMonitor } from '../harness/invariants/monitor.js';
 import type { Violation } from '../harness/invariant.js';
 import type {
   BackendField,
+  DialOutcome,
   Field,
   FieldState,
   Inputs,
@@ -54,6 +55,8 @@ export interface Senses {
   /** `mostOpen` is the count of open connections of the backend that has the most. */
   node(lagMs: number, mostOpen: number): NodeSignals;
   app(route: string, backend: string): AppSummary | null;
+  /** What its own connect to a backend met, if it made one of late. */
+  dial(route: string, backend: string): DialOutcome | null;
   /** Whether applications can be heard at all. */
   readonly hearsApps: boolean;
 }
@@ -61,6 +64,7 @@ export interface Senses {
 const noSenses: Senses = {
   node: (lagMs) => ({ ...nothingSensed('no sensors are attached'), loopLagMs: lagMs }),
   app: () => null,
+  dial: () => null,
   hearsApps: false,
 };
 
@@ -252,6 +256,7 @@ export class Agent {
       stalls: ({ endpoint }) =>
         endpoint.cgroup === undefined ? null : (cgroups.get(endpoint.cgroup) ?? null),
       app: (route, backend) => this.senses.app(route, backend),
+      dial: (route, backend) => this.senses.dial(route, backend),
       quiet: ({ endpoint }) => endpoint.cgroup === undefined && !this.senses.hearsApps,
     };
   }
@@ -318,8 +323,8 @@ export class Agent {
   /** The drip is set before the state that makes the kernel go by it. */
   private judge({ index }: BackendEntry, { memory: { circuit }, state }: BackendField): void {
     if (circuit.kind === 'isolated') {
-      const begins = circuit.remainingMs === circuit.cooldownMs;
-      this.projector.setDrip(index, circuit.cooldownMs, circuit.remainingMs, begins);
+      const { cooldownMs, remainingMs, probedForMs } = circuit;
+      this.projector.setDrip(index, cooldownMs, remainingMs, probedForMs !== null);
     }
     this.projector.setBackendState(index, state);
   }

@@ -2,6 +2,7 @@
 // wake it when the node stalls, and what applications say.
 import type { Knobs } from '../config/knobs.js';
 import type { AppSummary, NodeSignals } from '../field/signals.js';
+import type { DialOutcome } from '../field/types.js';
 import type { RouteSet } from '../routes/route-set.js';
 import { AppSummaries } from '../sensors/app-summaries.js';
 import { NodeSensors } from '../sensors/node.js';
@@ -62,6 +63,10 @@ export class Sensorium implements Senses {
 
   app(route: string, backend: string): AppSummary | null {
     return this.apps?.read(route, backend, performance.now()) ?? null;
+  }
+
+  dial(): DialOutcome | null {
+    return null;
   }
 
   async close(): Promise<void> {

@@ -24,6 +24,19 @@ function describeLatency({ us, normalUs }: Extract<Cause, { kind: 'latency' }>):
     : `latency: answers take ${takes}, normal is ${normal}`;
 }
 
+/** What convicted the backend, and what its peers showed at the same time. */
+function describeIsolation({ of, cooldownMs, own, peers }: Extract<Cause, { kind: 'isolation' }>) {
+  const next = `a probe in ${milliseconds(cooldownMs)}`;
+  switch (of) {
+    case 'errors':
+      return `isolation by errors: ${percent(own)} fail, of its peers’ ${percent(peers)}; ${next}`;
+    case 'silence':
+      return `isolation by silence: no answer for ${milliseconds(own)}, its peers’ slowest took ${milliseconds(peers)}; ${next}`;
+    case 'latency':
+      return `isolation by latency: answers take ${milliseconds(own)}, its peers’ ${milliseconds(peers)}; ${next}`;
+  }
+}
+
 export function describeCause(cause: Cause): string {
   switch (cause.kind) {
     case 'latency':
@@ -31,11 +44,11 @@ export function describeCause(cause: Cause): string {
     case 'errors':
       return `errors: ${percent(cause.ratio)} fail, the gate is at ${percent(cause.gate)}`;
     case 'queue':
-      return `queue: ${cause.ratio.toFixed(1)} times the route’s open connections per slot, counted from ${cause.gate}`;
+      return `queue: ${cause.ratio.toFixed(1)} times its peers’ requests under way per slot, counted from ${cause.gate}`;
     case 'silence':
       return `silence: ${cause.waiting} first requests unanswered for ${milliseconds(cause.ageMs)}`;
     case 'isolation':
-      return `isolation by ${cause.of}: a probe in ${milliseconds(cause.cooldownMs)}`;
+      return describeIsolation(cause);
     case 'drip':
       return `drip: isolated by ${cause.of}, one probe in ${milliseconds(cause.cooldownMs)}`;
     case 'recovery':
@@ -44,6 +57,8 @@ export function describeCause(cause: Cause): string {
       return `ttf: ${cause.resource} lasts ${milliseconds(cause.ttfMs)}, the limit is ${milliseconds(cause.limitMs)}`;
     case 'stall':
       return `stall: the node stalled in ${cause.ticks} of ${cause.of} ticks`;
+    case 'capacity':
+      return `capacity: ${percent(cause.unserved)} of requests stay unanswered (usually ${percent(cause.usual)}), ${cause.goodputPerSecond.toFixed(0)} of ${cause.offeredPerSecond.toFixed(0)} connects/s are answered, late`;
     case 'conductance':
       return `conductance: ${cause.conductance.toFixed(2)} of a healthy route’s, least is ${cause.least}`;
     case 'guard':

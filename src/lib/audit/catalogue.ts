@@ -62,6 +62,7 @@ export const causes = each<Cause['kind']>({
   recovery: true,
   ttf: true,
   stall: true,
+  capacity: true,
   conductance: true,
   guard: true,
   churn: true,
@@ -88,6 +89,7 @@ export const scaleHints = each<NonNullable<RouteField['scaleHint']>>({
   monopoly: true,
   systemic: true,
   conductance: true,
+  capacity: true,
   empty: true,
 });
 export const failsafeModes = ['normal', 'hold', 'fallback'] as const;
@@ -114,7 +116,7 @@ const hintKinds = each<HintKind>({
   hard: true,
   soft: true,
   systemic: true,
-  conductance: true,
+  capacity: true,
 });
 export const sensors = [...stallResources.map((name) => `psi ${name}`), ...exhaustibles];
 

@@ -87,7 +87,7 @@ export const knobSchema = {
   appSummaryMs: integer('ms', [100, 600_000], 2_000, 'How long an application’s word is believed.'),
 
   // Pressure.
-  weightQueue: number('1', [0, 10], 0.5, 'Weight of open connections per slot in the pressure.'),
+  weightQueue: number('1', [0, 10], 0.5, 'Weight of the requests under way per slot in the pressure.'),
   weightLatency: number('1', [0, 10], 1.5, 'Weight of first-byte latency in the pressure.'),
   weightPath: number('1', [0, 10], 0.1, 'Weight of connect latency in the pressure.'),
   weightNode: number('1', [0, 10], 1, 'Weight of a local backend’s own stalls in the pressure.'),
@@ -96,7 +96,7 @@ export const knobSchema = {
     '1',
     [1, 100],
     2,
-    'Open connections per slot, relative to the route, from which they count.',
+    'Requests under way per slot, relative to the peers, from which they count.',
   ),
   noise: number('ratio', [0, 1], 0.1, 'Deviation of a latency from normal that is none.'),
   errorReference: number('ratio', [0.001, 1], 0.05, 'Failure ratio that counts as pressure 1.'),
@@ -156,7 +156,7 @@ export const knobSchema = {
     'ratio',
     [0.01, 1],
     0.3,
-    'Failure ratio, of three failures or more, that isolates a backend.',
+    'Failure ratio, beyond what the peers show, above which outcomes speak for isolation.',
   ),
   isolateSlower: number(
     '1',
@@ -189,6 +189,12 @@ export const knobSchema = {
     'How long a backend stays isolated before its first probe.',
   ),
   isolationMaxMs: integer('ms', [100, 3_600_000], 4_000, 'Longest time between two probes.'),
+  sacrificeMs: integer(
+    'ms',
+    [100, 3_600_000],
+    10_000,
+    'How long a backend that did not answer stays isolated before its first probe: a failed probe costs a client its request.',
+  ),
   slowStartMs: integer(
     'ms',
     [0, 600_000],

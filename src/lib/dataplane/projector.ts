@@ -13,6 +13,8 @@ import { endpointId, type Route, type RouteSet } from '../routes/route-set.js';
 
 /** Past this, no decision that started before a table was rewritten can still be under way. */
 const graceNs = 2_000_000_000n;
+/** A probe's time is not written again for less: ticks are no exact clock. */
+const dripGrainNs = 50_000_000n;
 
 export type ProjectionOutcome =
   | { readonly kind: 'projected'; readonly epoch: bigint; readonly slotsWritten: number }
@@ -231,15 +233,21 @@ export class Projector {
 
   /**
    * An isolated backend is tried by one connection in `dripMs`, and by none for the next
-   * `firstMs`. Kept as it is if the kernel goes by this drip already, unless it `begins`.
+   * `remainingMs`. `isProbed`: a connection tries it now, and the kernel has set the next time.
    */
-  setDrip(index: number, dripMs: number, firstMs: number, begins: boolean): void {
+  setDrip(index: number, dripMs: number, remainingMs: number, isProbed: boolean): void {
     const nsOf = (ms: number) => BigInt(Math.round(ms * 1e6));
     const { backendLive } = this.plane;
-    const isolated = this.read.state(index) === BackendState.isolated;
-    if (!begins && isolated && backendLive.get(index, 'dripNs') === nsOf(dripMs)) return;
-    backendLive.write(index, { dripNs: nsOf(dripMs) });
-    backendLive.write(index, { suspectUntilNs: this.plane.nowNs() + nsOf(firstMs) });
+    if (backendLive.get(index, 'dripNs') !== nsOf(dripMs)) {
+      backendLive.write(index, { dripNs: nsOf(dripMs) });
+    }
+    if (isProbed) return;
+    const untilNs = this.plane.nowNs() + nsOf(remainingMs);
+    // The time may come earlier or later than was thought, as the agent's own connects end.
+    const awayNs = backendLive.get(index, 'suspectUntilNs') - untilNs;
+    if (awayNs > dripGrainNs || (remainingMs > 0 && awayNs < -dripGrainNs)) {
+      backendLive.write(index, { suspectUntilNs: untilNs });
+    }
   }
 
   /** The valve; soft without a budget admits everything. The budget is there before its mode. */
@@ -251,7 +259,7 @@ export class Projector {
   }
 
   /** The gear of a route whose services leave the choice to the agent. */
-  setGear(entry: RouteEntry, gear: 'single' | 'twin'): void {
+  setGear(entry: RouteEntry, gear: keyof typeof Gear): void {
     const { rtControl } = this.plane;
     if (entry.gear === 'auto' && this.read.gear(entry.index) !== Gear[gear])
       rtControl.write(entry.index, { gear: Gear[gear] });

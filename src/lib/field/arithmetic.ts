@@ -36,6 +36,12 @@ export function exp2(x: number): number {
   return bits.getFloat64(0) * series;
 }
 
+/** What cannot be missing: arrays that are made side by side have the same length. */
+export function must<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('The law joined two lists of different lengths.');
+  return value;
+}
+
 /**
  * The weight of the newest sample in a moving average of time constant `tauMs`:
  * the backward Euler step of dx/dt = (u - x)/tau.

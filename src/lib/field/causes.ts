@@ -1,12 +1,13 @@
 // Names the cause of each change of slots, from the figures that made it.
 import type { Knobs } from '../config/knobs.js';
-import { exp2 } from './arithmetic.js';
+import { exp2, must } from './arithmetic.js';
 import { typicalLog } from './memory.js';
 import type { Moved } from './motion.js';
 import type { Observation } from './observation.js';
+import type { Peers } from './peers.js';
 import { failureRatio } from './pressure.js';
 import type { Cause, Reason } from './reasons.js';
-import type { AdmissionMode, Regime } from './states.js';
+import type { AdmissionMode, IsolationCause, Regime } from './states.js';
 import type {
   BackendMemory,
   BackendSignals,
@@ -23,6 +24,7 @@ interface Figures {
   readonly memory: BackendMemory;
   readonly before: BackendMemory | undefined;
   readonly pressure: Pressure;
+  readonly peers: Peers;
   readonly from: number;
   readonly to: number;
 }
@@ -57,14 +59,38 @@ function isTroubled(moved: Figures, knobs: Knobs): boolean {
   return Math.max(errors, latency, queue) > slight;
 }
 
+/** What convicted a backend, and what its peers showed: a ratio of failures, or milliseconds. */
+function shown(
+  of: IsolationCause,
+  { signals, before, peers }: Figures,
+): { readonly own: number; readonly peers: number } {
+  const msOf = (log: number | null) => (log === null ? 0 : exp2(log) / 1000);
+  switch (of) {
+    case 'errors': {
+      const all = peers.connects + peers.served + peers.unserved;
+      const bad = peers.failures + peers.unserved;
+      const seen = before === undefined ? 0 : failureRatio(before);
+      const own = signals.consecutiveFailures > 0 ? 1 : seen;
+      return { own, peers: all === 0 ? 0 : bad / all };
+    }
+    case 'silence':
+      return { own: signals.waiting?.ageMs ?? 0, peers: msOf(peers.slowestLog) };
+    case 'latency':
+      return {
+        own: msOf(before === undefined ? null : typicalLog(before)),
+        peers: msOf(peers.typicalLog),
+      };
+  }
+}
+
 /** The trouble of one backend: what weighs most in its pressure. */
 function trouble(moved: Figures, reference: Reference, knobs: Knobs): Cause {
   const { memory, before, pressure, signals } = moved;
   const { circuit } = memory;
   if (circuit.kind === 'isolated') {
     const { cause: of, cooldownMs } = circuit;
-    const kind = before?.circuit.kind === 'isolated' ? 'drip' : 'isolation';
-    return { kind, of, cooldownMs };
+    if (before?.circuit.kind === 'isolated') return { kind: 'drip', of, cooldownMs };
+    return { kind: 'isolation', of, cooldownMs, ...shown(of, moved) };
   }
   if (circuit.kind === 'returning') return { kind: 'recovery', forMs: circuit.forMs };
   const { errors, latency, queue } = burdens(moved, knobs);
@@ -187,22 +213,18 @@ export function routeReasons(
   knobs: Knobs,
 ): readonly Reason[] {
   if (isQuiet(route, before, outcome)) return [];
-  const { memories, pressures, reference, systemic, isolated } = outcome.observation;
-  const figures = route.backends.flatMap((signals, i): Figures[] => {
-    const [memory, pressure] = [memories[i], pressures[i]];
-    if (memory === undefined || pressure === undefined) return [];
-    const to = outcome.moved.slots[i] ?? 0;
-    return [
-      {
-        signals,
-        memory,
-        before: before.backends.get(signals.id),
-        pressure,
-        from: signals.slots,
-        to,
-      },
-    ];
-  });
+  const { memories, peers, pressures, reference, systemic, isolated } = outcome.observation;
+  const figures = route.backends.map(
+    (signals, i): Figures => ({
+      signals,
+      peers: must(peers[i]),
+      memory: must(memories[i]),
+      before: before.backends.get(signals.id),
+      pressure: must(pressures[i]),
+      from: signals.slots,
+      to: must(outcome.moved.slots[i]),
+    }),
+  );
   const circumstances = {
     route: route.name,
     reference,

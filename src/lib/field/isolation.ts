@@ -1,22 +1,27 @@
 // Isolation: what dominates takes a backend out at once, but for a drip. It
 // returns by slow start when a probe went well; each relapse doubles the wait.
 import type { Knobs } from '../config/knobs.js';
-import { exp2, log2 } from './arithmetic.js';
-import { failureRatio } from './pressure.js';
-import { mostOctaves } from './reference.js';
+import { exp2 } from './arithmetic.js';
+import type { EvidenceKind } from './evidence.js';
 import type { IsolationCause } from './states.js';
 import type { BackendMemory, BackendSignals, Circuit } from './types.js';
 
 /** What the tick says of a backend, beside its memory. */
 export interface Verdict {
   readonly signals: BackendSignals;
-  /** Normal latency in log2 of microseconds; null when nothing is known of it. */
-  readonly normalLog: number | null;
-  /** Of slow answers, in octaves, and how much of it isolates in this regime. */
-  readonly evidence: number;
-  readonly isolateEvidence: number;
-  /** Octaves above normal from which an answer speaks for isolation. */
-  readonly tolerated: number;
+  /** Evidence that isolates in this regime: of slow answers in octaves, of the rest in bits. */
+  readonly isolateOctaves: number;
+  readonly isolateBits: number;
+  /** Bits that the requests which wait now add to those of its service. */
+  readonly waitingBits: number;
+  /** Another client speaks for it, or is yet to be heard. */
+  readonly contradicted: Readonly<Record<EvidenceKind, boolean>>;
+  /** No other client dials the route. */
+  readonly aloneClient: boolean;
+  /** The age from which an unanswered request is a silence. */
+  readonly silenceAgeMs: number;
+  /** A connect or a request of this tick went wrong as few of the peers' do. */
+  readonly bad: boolean;
   /** An answer of this tick was slow; one was not. */
   readonly slow: boolean;
   readonly good: boolean;
@@ -24,72 +29,97 @@ export interface Verdict {
 
 /** A probe that shows neither good nor bad for this long is taken for good. */
 const probePatienceMs = 1_000;
-/** Failures that make a ratio. */
-const fewest = 2.5;
+/** While the agent's own connects fail no client is sent; after so long one is all the same. */
+const dialOnlyMs = 60_000;
 
 /** The age at which an unanswered first request is silence. */
-function silenceAgeMs(normalLog: number | null, knobs: Knobs): number {
-  const normalMs = normalLog === null ? 0 : exp2(normalLog) / 1000;
-  return Math.max(knobs.silenceMs, knobs.silenceFactor * normalMs);
+export function silenceAgeOf(typicalLog: number | null, knobs: Knobs): number {
+  const typicalMs = typicalLog === null ? 0 : exp2(typicalLog) / 1000;
+  return Math.max(knobs.silenceMs, knobs.silenceFactor * typicalMs);
 }
 
 /**
- * A hung backend still completes handshakes; what it does not do is answer. A first
- * request that waits is an answer at least that late, and adds to the evidence as one:
- * under heavy tails a single late answer is no silence, so it takes two.
+ * Whether the network's word against the backend stands: consecutive failures that several
+ * clients saw, or that the only client saw, or that the agent's own connect met too.
  */
-function isSilent(verdict: Verdict, knobs: Knobs): boolean {
-  const { normalLog, evidence, isolateEvidence, tolerated } = verdict;
-  const { waiting } = verdict.signals;
-  // Where nobody has ever answered, silence is how the protocol goes.
-  if (waiting === null || normalLog === null || waiting.count === 0) return false;
-  if (waiting.answeredSince || waiting.ageMs < silenceAgeMs(normalLog, knobs)) return false;
-  const octaves = log2(waiting.ageMs * 1000) - normalLog - tolerated;
-  return evidence + waiting.count * Math.min(mostOctaves, octaves) >= isolateEvidence;
+function isUnreachable({ signals, aloneClient, contradicted }: Verdict, knobs: Knobs): boolean {
+  const { consecutiveFailures, accusers, dial } = signals;
+  if (consecutiveFailures < knobs.isolateAfter || dial === 'open') return false;
+  return accusers > 1 || aloneClient || dial === 'closed' || !contradicted.network;
 }
 
 /** What isolates an admitted backend now; null if nothing does. */
 function grounds(memory: BackendMemory, verdict: Verdict, knobs: Knobs): IsolationCause | null {
-  if (verdict.signals.consecutiveFailures >= knobs.isolateAfter) return 'errors';
-  if (memory.failures >= fewest && failureRatio(memory) >= knobs.isolateErrors) return 'errors';
-  if (isSilent(verdict, knobs)) return 'silence';
-  return verdict.evidence >= verdict.isolateEvidence ? 'latency' : null;
+  const { contradicted, isolateBits, isolateOctaves, waitingBits } = verdict;
+  if (isUnreachable(verdict, knobs)) return 'errors';
+  if (memory.networkBits >= isolateBits && !contradicted.network) return 'errors';
+  if (contradicted.service) return null;
+  if (memory.serviceBits + waitingBits >= isolateBits) {
+    return waitingBits > 0 || verdict.signals.dropped < verdict.signals.unserved
+      ? 'silence'
+      : 'errors';
+  }
+  return memory.evidence >= isolateOctaves ? 'latency' : null;
 }
 
-function isolate(cause: IsolationCause, cooldownMs: number): Circuit {
-  return { kind: 'isolated', cause, cooldownMs, remainingMs: cooldownMs, probedForMs: null };
+/** The first time until a probe: short where it costs no client a request. */
+function firstCooldownMs(cause: IsolationCause, signals: BackendSignals, knobs: Knobs): number {
+  const isFree = cause === 'latency' || signals.dial !== null || signals.consecutiveFailures > 0;
+  return isFree ? knobs.isolationMs : Math.max(knobs.isolationMs, knobs.sacrificeMs);
 }
 
-function longer(cooldownMs: number, knobs: Knobs): number {
-  return Math.min(Math.max(knobs.isolationMs, knobs.isolationMaxMs), cooldownMs * 2);
+function longestCooldownMs(cause: IsolationCause, knobs: Knobs): number {
+  const most = Math.max(knobs.isolationMs, knobs.isolationMaxMs);
+  return cause === 'silence' ? Math.max(most, 2 * knobs.sacrificeMs) : most;
+}
+
+function isolate(cause: IsolationCause, cooldownMs: number): Isolated {
+  return { kind: 'isolated', cause, cooldownMs, remainingMs: cooldownMs, probedForMs: null, isolatedForMs: 0 };
+}
+
+function longer({ cause, cooldownMs }: Isolated, knobs: Knobs): number {
+  return Math.min(longestCooldownMs(cause, knobs), cooldownMs * 2);
 }
 
 type Isolated = Extract<Circuit, { kind: 'isolated' }>;
 
-/** Waits, lets the kernel send one probe, and judges by it alone. */
-function probe(circuit: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): Circuit {
-  const { signals } = verdict;
+/**
+ * Until a probe may come. What refuses connects is tried by the agent first: as long as
+ * its own connect fails, a client's would too, and once it succeeds nobody need wait.
+ */
+function remainingOf(circuit: Isolated, { dial }: BackendSignals, dtMs: number): number {
   const remainingMs = Math.max(0, circuit.remainingMs - dtMs);
-  if (remainingMs > 0) return { ...circuit, remainingMs };
-  const heard = verdict.good || verdict.slow || signals.failures > 0;
-  if (circuit.probedForMs === null && signals.picks === 0 && !heard) {
-    return { ...circuit, remainingMs };
-  }
+  if (circuit.cause !== 'errors' || circuit.probedForMs !== null) return remainingMs;
+  if (dial === 'open') return 0;
+  return dial === 'closed' && circuit.isolatedForMs < dialOnlyMs
+    ? Math.max(remainingMs, circuit.cooldownMs - dtMs)
+    : remainingMs;
+}
+
+/** Waits, lets the kernel send one probe, and judges by it alone. */
+function probe(before: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): Circuit {
+  const { signals } = verdict;
+  const isolatedForMs = before.isolatedForMs + dtMs;
+  const remainingMs = remainingOf(before, signals, dtMs);
+  const circuit = { ...before, remainingMs, isolatedForMs };
+  if (remainingMs > 0) return circuit;
+  const heard = verdict.good || verdict.slow || verdict.bad;
+  if (circuit.probedForMs === null && signals.picks === 0 && !heard) return circuit;
   const probedForMs = (circuit.probedForMs ?? -dtMs) + dtMs;
-  const relapse = isolate(circuit.cause, longer(circuit.cooldownMs, knobs));
-  if (signals.failures > 0 || (verdict.slow && !verdict.good)) return relapse;
+  const relapse = { ...isolate(circuit.cause, longer(circuit, knobs)), isolatedForMs };
+  if (verdict.bad || (verdict.slow && !verdict.good)) return relapse;
   const returns: Circuit = {
     kind: 'returning',
     forMs: 0,
-    nextCooldownMs: longer(circuit.cooldownMs, knobs),
+    nextCooldownMs: longer(circuit, knobs),
   };
   if (verdict.good) return returns;
   const measured = signals.firstByte !== null;
   if (!measured && signals.connects > 0) return returns;
   const unanswered = (signals.waiting?.count ?? 0) > 0;
-  if (unanswered && probedForMs >= silenceAgeMs(verdict.normalLog, knobs)) return relapse;
+  if (unanswered && probedForMs >= verdict.silenceAgeMs) return relapse;
   if (!unanswered && probedForMs >= probePatienceMs) return returns;
-  return { ...circuit, remainingMs, probedForMs };
+  return { ...circuit, probedForMs };
 }
 
 /** The circuit of one backend after this tick. */
@@ -102,7 +132,13 @@ export function judge(
   const { circuit } = memory;
   if (circuit.kind === 'isolated') return probe(circuit, verdict, dtMs, knobs);
   const cause = grounds(memory, verdict, knobs);
-  if (cause !== null) return isolate(cause, circuit.nextCooldownMs);
+  if (cause !== null) {
+    const first = firstCooldownMs(cause, verdict.signals, knobs);
+    return isolate(
+      cause,
+      Math.min(longestCooldownMs(cause, knobs), Math.max(first, circuit.nextCooldownMs)),
+    );
+  }
   // Good behaviour is credited at the pace of the clock, down to the first time.
   const nextCooldownMs = Math.max(knobs.isolationMs, circuit.nextCooldownMs - dtMs / 10);
   if (circuit.kind === 'admitted' && nextCooldownMs === circuit.nextCooldownMs) return circuit;

@@ -1,23 +1,35 @@
 // What a tick makes of a route's backends before anything is decided: estimates,
 // latency against what is normal, circuits, pressure.
 import type { Knobs } from '../config/knobs.js';
-import { log2 } from './arithmetic.js';
-import { isSystemic, judge, whoIsOut } from './isolation.js';
+import { log2, median, must } from './arithmetic.js';
 import {
+  bitsOfWait,
+  convictingBits,
+  heardByLanes,
+  isContradicted,
+  networkBits,
+  networkWord,
+  serviceBits,
+  serviceWord,
+} from './evidence.js';
+import { isSystemic, judge, silenceAgeOf, whoIsOut, type Verdict } from './isolation.js';
+import {
+  fadingMs,
   forgetEvidence,
   freshMemory,
   hear,
-  judged,
   remember,
-  unheard,
+  typicalLog,
   type Heard,
 } from './memory.js';
-import { pressures } from './pressure.js';
-import { judgeLatency, normalLog, type LatencyVerdict } from './reference.js';
+import { peersOf, shareOf, type Peers } from './peers.js';
+import { lanesOfPeers, pressures, workingOf, type Observed } from './pressure.js';
+import { judgeLatency } from './reference.js';
 import type { Strictness } from './regime.js';
 import type {
   BackendMemory,
   BackendSignals,
+  LaneMemory,
   Pressure,
   Reference,
   RouteMemory,
@@ -34,8 +46,14 @@ export interface Observation {
   readonly out: readonly boolean[];
   /** By name: what decides between backends that are alike. */
   readonly order: readonly number[];
+  /** What the other backends show, for each. */
+  readonly peers: readonly Peers[];
   /** Half of those that are asked are overwhelmed: less would be answered sooner. */
   readonly congested: boolean;
+  /** Requests stand in line, so that it matters which line is the shorter. */
+  readonly contended: boolean;
+  /** Whether the tick's answers were late by what is normal for the route; null without any. */
+  readonly late: boolean | null;
 }
 
 /**
@@ -54,7 +72,65 @@ function orderByName({ backends }: RouteSignals, before: RouteMemory): readonly 
     .sort((a, b) => ((backends[a]?.id ?? '') < (backends[b]?.id ?? '') ? -1 : 1));
 }
 
-const noVerdict: LatencyVerdict = { evidence: 0, ownLog: null, slow: false, good: false };
+/** Backends whose unserved requests are fewer than this part tell by one of them. */
+const rarelyUnserved = 0.25;
+
+interface Accusation {
+  readonly memory: BackendMemory;
+  readonly waitingBits: number;
+  readonly contradicted: Verdict['contradicted'];
+}
+
+/** Adds the tick's outcomes to the evidence, and hears every client's word on it. */
+function accuse(
+  memory: BackendMemory,
+  signals: BackendSignals,
+  peers: Peers,
+  late: { readonly evidence: number; readonly fromLog: number | null },
+  dtMs: number,
+  knobs: Knobs,
+): Accusation {
+  const network = networkBits(memory, signals, peers, dtMs, knobs);
+  const service = serviceBits(memory, signals, peers, dtMs, knobs);
+  const waitBits = bitsOfWait(signals, peers, (log) => silenceAgeOf(log, knobs));
+  const waitedLong = waitBits > 0 ? (signals.waiting?.count ?? 0) : 0;
+  const accused =
+    network > 0 ||
+    service > 0 ||
+    waitBits > 0 ||
+    late.evidence > 0 ||
+    signals.consecutiveFailures > 0;
+  const accusedMs = accused ? memory.accusedMs + dtMs : 0;
+  const lanes =
+    memory.lanes.length === 0
+      ? memory.lanes
+      : heardByLanes(
+          memory.lanes,
+          signals.clients,
+          (client) => ({
+            network: networkWord(client),
+            service: serviceWord(client, late.fromLog, waitBits > 0),
+          }),
+          accused,
+        );
+  const memoryMs = fadingMs(memory, knobs);
+  return {
+    memory: {
+      ...memory,
+      networkBits: network,
+      serviceBits: service,
+      accusedMs,
+      waitBits,
+      waitedLong,
+      lanes,
+    },
+    waitingBits: waitBits * waitedLong,
+    contradicted: {
+      network: isContradicted(lanes, 'network', accusedMs, memoryMs),
+      service: isContradicted(lanes, 'service', accusedMs, memoryMs),
+    },
+  };
+}
 
 /** One entry for each backend, in the order of the signals. */
 export function observe(
@@ -67,46 +143,116 @@ export function observe(
   const { backends } = route;
   const fresh = freshMemory(knobs);
   const known = backends.map(({ id }) => before.backends.get(id) ?? fresh);
-  const heard = backends.map((signals, i) => hear(known[i] ?? fresh, signals, dtMs, knobs));
+  const heard = backends.map((signals, i) => hear(must(known[i]), signals, dtMs, knobs));
   const remembered = backends.map((signals, i) =>
-    remember(known[i] ?? fresh, signals, heard[i] ?? unheard, dtMs, knobs),
+    remember(must(known[i]), signals, must(heard[i]), dtMs, knobs),
   );
   const slower = log2(knobs.isolateSlower);
   const fixedLog = route.latencyReferenceUs === null ? null : log2(route.latencyReferenceUs);
-  const latency = judgeLatency(before.reference, fixedLog, heard, remembered, slower, dtMs, knobs);
-  const isolateEvidence = knobs.isolateEvidence * strict.evidence;
+  const peers = peersOf(backends, remembered);
+  const { reference } = before;
+  const latency = judgeLatency(reference, fixedLog, heard, remembered, peers, slower, dtMs, knobs);
   const memories = backends.map((signals, i) => {
-    const memory = remembered[i] ?? fresh;
-    const { evidence, ownLog, slow, good } = latency.backends[i] ?? noVerdict;
-    const normal = normalLog(memory, latency.reference, null);
-    const verdict = {
+    const others = must(peers[i]);
+    const { evidence, ownLog, slow, good, normal } = must(latency.backends[i]);
+    const late = { evidence, fromLog: normal === null ? null : normal + latency.tolerated };
+    const { memory, waitingBits, contradicted } = accuse(
+      must(remembered[i]),
       signals,
-      normalLog: normal,
-      evidence,
-      isolateEvidence,
-      tolerated: latency.tolerated,
-      slow,
-      good,
-    };
-    const circuit = judge(memory, verdict, dtMs, knobs);
-    const made = judged(memory, evidence, ownLog, circuit);
+      others,
+      late,
+      dtMs,
+      knobs,
+    );
+    const made = { ...memory, evidence, ownLog };
+    const unservedSays = shareOf(others.unserved, others.served) < rarelyUnserved;
+    const circuit = judge(
+      made,
+      {
+        signals,
+        isolateOctaves: knobs.isolateEvidence * strict.evidence,
+        isolateBits: convictingBits * strict.evidence,
+        waitingBits,
+        contradicted,
+        aloneClient: route.clients < 2,
+        silenceAgeMs: silenceAgeOf(others.typicalLog, knobs),
+        bad: signals.failures > 0 || (signals.unserved > 0 && unservedSays),
+        slow,
+        good,
+      },
+      dtMs,
+      knobs,
+    );
+    if (circuit === made.circuit) return made;
     const turned = circuit.kind !== memory.circuit.kind && circuit.kind !== 'admitted';
-    return turned ? forgetEvidence(made) : made;
+    return turned ? { ...forgetEvidence(made), circuit } : { ...made, circuit };
   });
   const circuits = memories.map(({ circuit }) => circuit);
   const isolated = circuits.filter(({ kind }) => kind === 'isolated').length;
   const systemic = isSystemic(isolated, memories.length);
   const order = orderByName(route, before);
+  const lanesOf = lanesOfPeers(memories);
+  const { spread } = latency;
+  const observed = memories.map(
+    (memory, i): Observed => ({
+      signals: must(backends[i]),
+      memory,
+      peers: must(peers[i]),
+      spread,
+      peerLanes: memory.lanes.length === 0 ? noLanes : lanesOf(memory),
+    }),
+  );
   return {
     memories,
-    pressures: pressures(backends, memories, latency.reference, knobs),
+    peers,
+    pressures: pressures(observed, route.slots, knobs),
     reference: latency.reference,
     isolated,
     systemic,
     out: whoIsOut(circuits, systemic, order),
     order,
     congested: isCongested(backends, heard, latency.reference, knobs),
+    contended: isContended(route, memories),
+    late: isLate(heard, latency.reference),
   };
+}
+
+const noLanes: readonly LaneMemory[] = [];
+
+/** As many requests under way for each backend are a queue, in which the shorter line matters. */
+const contendedWorking = 1;
+/** Answers so many octaves quicker than the peers' are no shorter line: errors are quick. */
+const quickOctaves = 2;
+
+/** Whether there is a line to choose from. One client alone cannot make it, nor quick errors. */
+function isContended(
+  { backends, clients }: RouteSignals,
+  memories: readonly BackendMemory[],
+): boolean {
+  let working = 0;
+  const typical: number[] = [];
+  backends.forEach((signals, i) => {
+    const memory = must(memories[i]);
+    working += clients < 2 ? (memory.working ?? 0) : (workingOf(signals) ?? 0);
+    const log = typicalLog(memory);
+    if (log !== null && memory.answers >= fewAnswers) typical.push(log);
+  });
+  if (working < contendedWorking * backends.length) return false;
+  const middle = median(typical);
+  return middle === null || typical.every((log) => middle - log < quickOctaves);
+}
+
+const fewAnswers = 3;
+
+/** Whether the tick's answers were late, by the route's long-run normal; null without answers. */
+function isLate(heard: readonly Heard[], { log }: Reference): boolean | null {
+  let count = 0;
+  let logSum = 0;
+  for (const one of heard) {
+    count += one.count;
+    logSum += one.logSum;
+  }
+  return count === 0 || log === null ? null : logSum / count - log > congestedOctaves;
 }
 
 /** An answer, or a wait for one, so many octaves above the route's normal is a queue's doing. */
@@ -139,7 +285,7 @@ function isCongested(
   let asked = 0;
   let overwhelmed = 0;
   backends.forEach((signals, i) => {
-    const answers = heard[i] ?? unheard;
+    const answers = must(heard[i]);
     const { connects, unserved, waiting } = signals;
     if (connects + unserved + answers.count + (waiting?.count ?? 0) === 0) return;
     asked++;

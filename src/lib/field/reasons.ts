@@ -7,7 +7,14 @@ export type Cause =
   | { readonly kind: 'errors'; readonly ratio: number; readonly gate: number }
   | { readonly kind: 'queue'; readonly ratio: number; readonly gate: number }
   | { readonly kind: 'silence'; readonly waiting: number; readonly ageMs: number }
-  | { readonly kind: 'isolation'; readonly of: IsolationCause; readonly cooldownMs: number }
+  /** `own` and `peers`: a ratio for errors, milliseconds for silence and latency. */
+  | {
+      readonly kind: 'isolation';
+      readonly of: IsolationCause;
+      readonly cooldownMs: number;
+      readonly own: number;
+      readonly peers: number;
+    }
   | { readonly kind: 'drip'; readonly of: IsolationCause; readonly cooldownMs: number }
   | { readonly kind: 'recovery'; readonly forMs: number }
   | {
@@ -17,6 +24,15 @@ export type Cause =
       readonly limitMs: number;
     }
   | { readonly kind: 'stall'; readonly ticks: number; readonly of: number }
+  /** Capacity is missing: goodput stays behind the offered load, and answers come late. */
+  | {
+      readonly kind: 'capacity';
+      readonly offeredPerSecond: number;
+      readonly goodputPerSecond: number;
+      readonly unserved: number;
+      readonly usual: number;
+    }
+  /** What an older law closed a valve for. */
   | { readonly kind: 'conductance'; readonly conductance: number; readonly least: number }
   | { readonly kind: 'guard'; readonly skew: number; readonly limit: number }
   | { readonly kind: 'churn'; readonly backends: number }

@@ -1,8 +1,9 @@
 // What is normal: a route's long-run latency and spread, and each backend's own.
 // Latency is judged against these, never against an absolute figure.
 import type { Knobs } from '../config/knobs.js';
-import { average, clamp, faded, gain, median } from './arithmetic.js';
-import { typicalLog, unheard, type Heard } from './memory.js';
+import { average, clamp, faded, gain, median, must } from './arithmetic.js';
+import { typicalLog, type Heard } from './memory.js';
+import type { Peers } from './peers.js';
 import type { BackendMemory, Reference } from './types.js';
 
 export const noReference: Reference = { log: null, spread: 0, ticks: 0 };
@@ -61,31 +62,47 @@ function follow(
   };
 }
 
-/** Octaves above normal from which an answer speaks for isolation. */
-function tolerated(reference: Reference, knobs: Knobs, slower: number): number {
-  // Heavy tails are normal where they are: 1.5 standard deviations.
-  return Math.max(slower, clamp(Math.sqrt(reference.spread) * 1.5, 0, 2 * slower + knobs.epsilon));
+/** How far the answers of one backend are from each other, squared: of all backends, pooled. */
+export function pooledVariance(memories: readonly BackendMemory[]): number {
+  let squares = 0;
+  let all = 0;
+  for (const { answers, logSum, logSquares, circuit } of memories) {
+    if (answers < 1 || circuit.kind === 'isolated') continue;
+    squares += Math.max(0, logSquares - (logSum * logSum) / answers);
+    all += answers;
+  }
+  return all === 0 ? 0 : squares / all;
 }
 
 /**
- * The normal latency that this backend's answers are judged by: its route's,
- * or its own if it has always been slower, or its peers' of this very tick if
- * all have become so.
+ * Octaves above normal from which an answer speaks for isolation. Heavy tails and answers
+ * that are late by design are normal where they are: 1.5 standard deviations.
+ */
+function tolerated(spread: number, slower: number): number {
+  return Math.max(slower, Math.sqrt(spread) * 1.5);
+}
+
+/**
+ * The normal latency that this backend's answers are judged by: what its peers show in the
+ * same window, or more where the route or the backend has always been slower. Null without
+ * a peer: then nothing is out of the ordinary.
  */
 export function normalLog(
   memory: BackendMemory,
   reference: Reference,
   peers: number | null,
 ): number | null {
-  if (reference.log === null) return null;
+  if (reference.log === null || peers === null) return null;
   const own = clamp(memory.ownLog ?? reference.log, reference.log, reference.log + nature);
-  return Math.max(own, peers ?? own);
+  return Math.max(own, peers);
 }
 
 export interface Latencies {
   readonly reference: Reference;
   /** Octaves above normal from which an answer speaks for isolation. */
   readonly tolerated: number;
+  /** Variance of log2 latency within a backend. */
+  readonly spread: number;
   /** What the tick made of each backend. */
   readonly backends: readonly LatencyVerdict[];
 }
@@ -96,6 +113,8 @@ export interface LatencyVerdict {
   /** Whether any of the tick's answers was slow, and whether any was not. */
   readonly slow: boolean;
   readonly good: boolean;
+  /** log2 of the microseconds that it was judged by; null when there was nothing to judge by. */
+  readonly normal: number | null;
 }
 
 /**
@@ -109,6 +128,7 @@ export function judgeLatency(
   fixedLog: number | null,
   heard: readonly Heard[],
   memories: readonly BackendMemory[],
+  peers: readonly Peers[],
   slowerOctaves: number,
   dtMs: number,
   knobs: Knobs,
@@ -120,18 +140,21 @@ export function judgeLatency(
   }
   const variance = tickVariance(heard, memories);
   const reference = follow(before, fixedLog, median(known), variance, dtMs, knobs);
-  const peers = tickMedian(heard);
+  const now = tickMedian(heard);
   // Where all are late, late answers are load, and to leave a backend out would add to it.
-  const strain = Math.max(0, (peers ?? 0) - (reference.log ?? peers ?? 0));
-  const drift = tolerated(reference, knobs, slowerOctaves) + strainWeight * strain;
+  const strain = now === null || reference.log === null ? 0 : Math.max(0, now - reference.log);
+  const spread = Math.max(reference.spread, pooledVariance(memories));
+  const drift = tolerated(spread, slowerOctaves) + strainWeight * strain;
   const kept = 1 - gain(dtMs, evidenceMs);
   const slowly = gain(dtMs, knobs.referenceMs);
   const backends = memories.map((memory, i): LatencyVerdict => {
-    const { samples, logs, count, logSum } = heard[i] ?? unheard;
-    const normal = normalLog(memory, reference, peers);
+    const { samples, logs, count, logSum } = must(heard[i]);
+    const { typicalLog: others } = must(peers[i]);
+    const typical = others === null || now === null ? others : Math.max(others, now);
+    const normal = normalLog(memory, reference, typical);
     if (normal === null || count === 0) {
       const { evidence, ownLog } = memory;
-      return { evidence: faded(evidence * kept), ownLog, slow: false, good: false };
+      return { evidence: faded(evidence * kept), ownLog, slow: false, good: false, normal };
     }
     let { evidence } = memory;
     let slowest = -Infinity;
@@ -146,7 +169,7 @@ export function judgeLatency(
     // Its own normal is learned in good times only.
     const calm = memory.circuit.kind === 'admitted' && evidence === 0;
     const ownLog = calm ? average(memory.ownLog, logSum / count, slowly) : memory.ownLog;
-    return { evidence, ownLog, slow: slowest > drift, good: quickest <= drift };
+    return { evidence, ownLog, slow: slowest > drift, good: quickest <= drift, normal };
   });
-  return { reference, tolerated: drift, backends };
+  return { reference, tolerated: drift, spread, backends };
 }

@@ -1,7 +1,13 @@
 // Rest: a route whose memory is spent and to which nothing happens need not be
 // computed again, for the law would come to the same. Most routes of a node rest.
 import type { Knobs } from '../config/knobs.js';
-import type { BackendSignals, RouteField, RouteMemory, RouteSignals } from './types.js';
+import type {
+  BackendSignals,
+  LaneMemory,
+  RouteField,
+  RouteMemory,
+  RouteSignals,
+} from './types.js';
 import type { Demand } from './valve.js';
 
 /** A tick in which nothing happened to a backend, and nobody said anything of it. */
@@ -10,11 +16,15 @@ export function didNothing(signals: BackendSignals): boolean {
     signals.picks === 0 &&
     signals.connects === 0 &&
     signals.failures === 0 &&
+    signals.unserved === 0 &&
+    signals.served === 0 &&
     signals.retransmits === 0 &&
     signals.consecutiveFailures === 0 &&
     !(signals.openMean !== null && signals.openMean > 0) &&
     (signals.firstByte === null || signals.firstByte.length === 0) &&
     (signals.waiting === null || signals.waiting.count === 0) &&
+    (signals.working === null || signals.working === 0) &&
+    signals.dial === null &&
     signals.stalls === null &&
     signals.app === null
   );
@@ -47,16 +57,24 @@ export function isIdle(route: RouteSignals, before: RouteMemory, node: Demand): 
   );
 }
 
+function isSpentLane({ connects, failures, answers, unserved }: LaneMemory): boolean {
+  return connects + failures + answers + unserved === 0;
+}
+
 /** Whether nothing in the memory changes any more by itself. */
 export function isSpent(memory: RouteMemory, knobs: Knobs): boolean {
   const { moving, offMs, guard, regime, valve, overridden } = memory;
   if (moving || offMs > 0 || guard !== 1 || regime !== 'laminar' || overridden !== null)
     return false;
-  if (valve.mode !== 'normal' || valve.debt > 0) return false;
+  if (valve.mode !== 'normal' || valve.debt > 0 || valve.lateMs !== null) return false;
+  if (valve.offeredPerSecond > 0) return false;
   if (valve.goodputPerSecond !== null && valve.goodputPerSecond > 0) return false;
   for (const backend of memory.backends.values()) {
-    const { connects, failures, retransmits, answers, evidence, open, circuit } = backend;
-    if (connects + failures + retransmits + answers + evidence + (open ?? 0) > 0) return false;
+    const { connects, failures, served, unserved, retransmits, answers, circuit } = backend;
+    if (connects + failures + served + unserved + retransmits + answers > 0) return false;
+    const { evidence, networkBits, serviceBits, open, working } = backend;
+    if (evidence + networkBits + serviceBits + (open ?? 0) + (working ?? 0) > 0) return false;
+    if (!backend.lanes.every(isSpentLane)) return false;
     if (circuit.kind !== 'admitted' || circuit.nextCooldownMs > knobs.isolationMs) return false;
   }
   return true;

@@ -1,7 +1,7 @@
 // One route's step: what its backends did becomes what they may have. Each part
 // of the law has a file of its own; this is the order in which they act.
 import type { Knobs } from '../config/knobs.js';
-import { exp2, median } from './arithmetic.js';
+import { exp2, median, must } from './arithmetic.js';
 import { routeReasons } from './causes.js';
 import { freshMemory } from './memory.js';
 import { move, type Moved } from './motion.js';
@@ -20,7 +20,15 @@ import type {
   RouteMemory,
   RouteSignals,
 } from './types.js';
-import { freshValve, gravest, stepValve, type Demand } from './valve.js';
+import {
+  followFlow,
+  freshValve,
+  gravest,
+  missingCapacity,
+  stepValve,
+  type Demand,
+  type Flow,
+} from './valve.js';
 
 /** So many times the pressure of its peers is called degraded. */
 const degradedAt = 1.5;
@@ -60,27 +68,16 @@ function conductanceOf(
   if (slots.length === 0 || total === 0) return 1;
   let g = 0;
   slots.forEach((count, i) => {
-    g += count / ((pressures[i]?.total ?? 0) + knobs.epsilon);
+    g += count / (must(pressures[i]).total + knobs.epsilon);
   });
   return (g / total) * (normalPressure(knobs) + knobs.epsilon);
 }
 
-/** The gravest of what the node, the route's peers and its conductance ask of the valve. */
-function demandOf(
-  { systemic, isolated, memories }: Observation,
-  conductance: number,
-  node: Demand,
-  knobs: Knobs,
-): Demand {
-  const all: Demand[] = [{ mode: 'normal', cause: null }, node];
-  if (systemic) {
-    all.push({ mode: 'soft', cause: { kind: 'systemic', isolated, backends: memories.length } });
-  }
-  if (conductance < knobs.conductanceMin) {
-    const least = knobs.conductanceMin;
-    all.push({ mode: 'soft', cause: { kind: 'conductance', conductance, least } });
-  }
-  return gravest(all);
+/** What closes the valve: the node runs out of something, or the route's capacity is missing. */
+function demandOf(flow: Flow, node: Demand): Demand {
+  const missing = missingCapacity(flow);
+  const route: Demand = { mode: missing === null ? 'normal' : 'soft', cause: missing };
+  return gravest([{ mode: 'normal', cause: null }, node, route]);
 }
 
 /** What a peer's pressure is now: normal, or the median's where all are under pressure. */
@@ -117,18 +114,23 @@ function backendFields(
   });
 }
 
-/** Only where no shift of slots can help is another replica asked for. */
+/** Only where load is the cause, and no shift of slots can help, is another replica asked for. */
 function scaleHint(
-  { systemic, memories }: Observation,
+  { memories, contended, late }: Observation,
   mode: AdmissionMode,
-  conductance: number,
-  knobs: Knobs,
+  demand: Demand,
 ): RouteField['scaleHint'] {
   if (memories.length === 0) return 'empty';
-  const stressed = mode !== 'normal' || conductance < knobs.conductanceMin * 2;
-  if (memories.length === 1 && (stressed || systemic)) return 'monopoly';
-  if (systemic) return 'systemic';
-  return conductance < knobs.conductanceMin ? 'conductance' : null;
+  const short = demand.cause?.kind === 'capacity';
+  if (memories.length === 1 && (short || mode !== 'normal' || (contended && late === true))) {
+    return 'monopoly';
+  }
+  return short ? 'capacity' : null;
+}
+
+/** Where nobody stands in line, the second choice must not bend shares. */
+function gearOf(gear: 'single' | 'twin', { contended }: Observation): RouteField['gear'] {
+  return gear === 'twin' && !contended ? 'bounded' : gear;
 }
 
 function byId(backends: readonly BackendField[]): Map<string, BackendMemory> {
@@ -160,8 +162,10 @@ export function stepRoute(
   const observation = observe(route, before, strict, dtMs, knobs);
   const moved = move(route, before, observation, strict, dtMs, knobs);
   const conductance = conductanceOf(moved.slots, observation, route.slots, knobs);
-  const demand = demandOf(observation, conductance, node, knobs);
-  const valve = stepValve(before.valve, demand, observation.congested, route, dtMs, knobs);
+  const flow = followFlow(before.valve, route, observation.late, dtMs, knobs);
+  const demand = demandOf(flow, node);
+  const { congested } = observation;
+  const valve = stepValve(before.valve, demand, congested, flow, route.refused, dtMs, knobs);
   const { mode } = valve.field;
   const backends = backendFields(route, observation, moved, knobs);
   const { reference, systemic } = observation;
@@ -186,13 +190,13 @@ export function stepRoute(
     slots: route.slots,
     backends,
     regime,
-    gear: strictness[regime].gear,
+    gear: gearOf(strictness[regime].gear, observation),
     systemic,
     conductance,
     referenceUs: reference.log === null ? null : exp2(reference.log),
     motion,
     valve: valve.field,
-    scaleHint: scaleHint(observation, mode, conductance, knobs),
+    scaleHint: scaleHint(observation, mode, demand),
   };
   const reasons = routeReasons(route, before, { observation, moved, mode, regime, demand }, knobs);
   const memory: RouteMemory = {

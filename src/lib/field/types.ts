@@ -20,6 +20,26 @@ export interface Waiting {
   readonly answeredSince: boolean;
 }
 
+/** What the clients of one lane saw of a backend in a tick: see nity_lane in the contract. */
+export interface ClientSignals {
+  readonly lane: number;
+  readonly connects: number;
+  /** Connects that the network refused or did not answer. */
+  readonly failures: number;
+  readonly answers: number;
+  /** Sum of the log2 of the answers' microseconds. */
+  readonly logSum: number;
+  /** First requests of a connection that had no answer in the end. */
+  readonly unserved: number;
+  /** First requests that wait, now. */
+  readonly waiting: number;
+  /** All requests that wait, now. */
+  readonly working: number;
+}
+
+/** What the agent's own connect to a backend met. */
+export type DialOutcome = 'open' | 'closed';
+
 /** What one backend did in a tick. */
 export interface BackendSignals {
   /** "ip:port"; unique in its route. */
@@ -27,13 +47,19 @@ export interface BackendSignals {
   /** Slots it owns in the table in force; 0 for a newcomer. */
   readonly slots: number;
   readonly picks: number;
-  /** Connects that ended well and badly, and first requests that were dropped or given up. */
+  /** Connects that ended, and those of them that the network refused or did not answer. */
   readonly connects: number;
   readonly failures: number;
-  /** Of the failures, requests that a connection was there for and nobody answered. */
+  /** First requests of a connection that were answered. */
+  readonly served: number;
+  /** First requests of a connection that ended without an answer. */
   readonly unserved: number;
+  /** Of these, those on which the backend closed the connection. */
+  readonly dropped: number;
   /** Failures to connect since its last success, as the kernel counts them. */
   readonly consecutiveFailures: number;
+  /** How many clients saw them: 0, 1, or 2 for more than one. */
+  readonly accusers: number;
   /** Time-mean of its open connections; null when it cannot be told. */
   readonly openMean: number | null;
   /** Mean time to connect, of connects that succeeded: the path, not the backend. */
@@ -43,6 +69,12 @@ export interface BackendSignals {
   readonly firstByte: readonly LatencySample[] | null;
   /** Null when first-byte latency is not measured. */
   readonly waiting: Waiting | null;
+  /** Requests that it works on now; null when they are not measured. */
+  readonly working: number | null;
+  /** What each lane of clients saw; empty where one client alone dials the route, or nobody this backend. */
+  readonly clients: readonly ClientSignals[];
+  /** What the agent's last connect to it met; null when it made none of late. */
+  readonly dial: DialOutcome | null;
   /** Stalls of a local backend's cgroup; null for all others. */
   readonly stalls: Stalls | null;
   readonly app: AppSummary | null;
@@ -54,6 +86,8 @@ export interface RouteSignals {
   readonly slots: number;
   /** Connects that the valve refused in the tick. */
   readonly refused: number;
+  /** Lanes of clients that dial it. */
+  readonly clients: number;
   /** The operator's mode, while it stands above the agent's. */
   readonly override: AdmissionMode | null;
   /** What the owner of the service calls normal; null leaves it to be learned. */
@@ -81,18 +115,41 @@ export type Circuit =
       readonly remainingMs: number;
       /** Since a probe was sent; null before. */
       readonly probedForMs: number | null;
+      readonly isolatedForMs: number;
     }
   | { readonly kind: 'returning'; readonly forMs: number; readonly nextCooldownMs: number };
+
+/** What the law remembers of the clients of one lane at a backend. */
+export interface LaneMemory {
+  readonly lane: number;
+  /** Forgotten exponentially, as the backend's own counts. */
+  readonly connects: number;
+  readonly failures: number;
+  readonly answers: number;
+  readonly logSum: number;
+  readonly unserved: number;
+  /** Since the backend was first accused: what speaks for it, and against it. */
+  readonly networkGood: number;
+  readonly networkBad: number;
+  readonly serviceGood: number;
+  readonly serviceBad: number;
+}
 
 /** What the law remembers of a backend. Counts are forgotten exponentially. */
 export interface BackendMemory {
   readonly open: number | null;
+  readonly working: number | null;
   readonly connects: number;
   readonly failures: number;
+  readonly served: number;
+  readonly unserved: number;
   readonly retransmits: number;
   /** Answers, and the sum of the log2 of their microseconds, net of the path. */
   readonly answers: number;
   readonly logSum: number;
+  readonly logSquares: number;
+  /** The slowest answer of late, in log2 of microseconds; null before the first. */
+  readonly slowestLog: number | null;
   /** Its own normal: log2 of microseconds, over the reference time. */
   readonly ownLog: number | null;
   /** Time to connect, and its normal. */
@@ -100,6 +157,15 @@ export interface BackendMemory {
   readonly pathReferenceUs: number | null;
   /** Octaves by which slow answers exceeded what is tolerated (CUSUM). */
   readonly evidence: number;
+  /** Bits by which its failed connects, and its unserved requests, are likelier if it is at fault. */
+  readonly networkBits: number;
+  readonly serviceBits: number;
+  /** How long something has spoken against it. */
+  readonly accusedMs: number;
+  /** Bits that each request which waited too long at the last look stands for, and how many did. */
+  readonly waitBits: number;
+  readonly waitedLong: number;
+  readonly lanes: readonly LaneMemory[];
   readonly circuit: Circuit;
   /** Its slots are on their way to their target. */
   readonly underway: boolean;
@@ -121,6 +187,13 @@ export interface ValveMemory {
   /** Since anything last asked for this mode or a stricter one. */
   readonly calmMs: number;
   readonly goodputPerSecond: number | null;
+  /** Connects that were asked for. */
+  readonly offeredPerSecond: number;
+  /** Part of the first requests that stay unserved, of late and in the long run. */
+  readonly unservedShare: number;
+  readonly usualUnserved: number;
+  /** Since answers were last late; null when they were not of late. */
+  readonly lateMs: number | null;
   /** What the route carried at its best, of late. */
   readonly carriedPerSecond: number;
   /** What soft admits; null in any other mode. */
@@ -223,7 +296,7 @@ export interface RouteField {
   readonly slots: number;
   readonly backends: readonly BackendField[];
   readonly regime: Regime;
-  readonly gear: 'single' | 'twin';
+  readonly gear: 'single' | 'twin' | 'bounded';
   readonly systemic: boolean;
   /** Relative to a healthy route's, which has 1. */
   readonly conductance: number;
@@ -231,7 +304,7 @@ export interface RouteField {
   readonly motion: Motion;
   readonly valve: ValveField;
   /** More replicas would help: all that the law can do is refuse. */
-  readonly scaleHint: 'monopoly' | 'systemic' | 'conductance' | 'empty' | null;
+  readonly scaleHint: 'monopoly' | 'systemic' | 'conductance' | 'capacity' | 'empty' | null;
 }
 
 export interface Exhaustion {

@@ -2,7 +2,7 @@
 // asks for it, and opens slowly, one mode at a time. What it refused is a debt, repaid
 // out of the goodput that was measured.
 import type { Knobs } from '../config/knobs.js';
-import { average, faded, gain, sum } from './arithmetic.js';
+import { average, faded, gain } from './arithmetic.js';
 import { budgetOf, carriedOf, type Fare } from './budget.js';
 import type { Cause } from './reasons.js';
 import { admissionModes, type AdmissionMode } from './states.js';
@@ -13,6 +13,10 @@ export const freshValve: ValveMemory = {
   inModeMs: 0,
   calmMs: 0,
   goodputPerSecond: null,
+  offeredPerSecond: 0,
+  unservedShare: 0,
+  usualUnserved: 0,
+  lateMs: null,
   carriedPerSecond: 0,
   budgetPerSecond: null,
   debt: 0,
@@ -39,10 +43,89 @@ export function gravest(demands: readonly Demand[]): Demand {
   );
 }
 
-/** Connects of the tick that came to something, in a second. */
-function goodputOf({ backends }: RouteSignals, dtMs: number): number {
-  const good = sum(backends.map(({ connects, failures }) => Math.max(0, connects - failures)));
-  return (good * 1000) / Math.max(1, dtMs);
+/** Connects of the tick, in a second: that were asked for, and that came to something. */
+function ratesOf({ backends, refused }: RouteSignals, dtMs: number) {
+  let offered = refused;
+  let good = 0;
+  for (const { picks, connects, failures, unserved } of backends) {
+    offered += picks;
+    good += Math.max(0, connects - failures - unserved);
+  }
+  const perSecond = 1000 / Math.max(1, dtMs);
+  return { offered: offered * perSecond, good: good * perSecond };
+}
+
+/** Answers that were late so long ago say nothing of now. */
+const lateLastsMs = 3_000;
+/** By so much more than usual must stay unserved. */
+const missingShare = 0.1;
+/** Fewer connects in the time that is remembered are no load. */
+const fewConnects = 5;
+
+/** What the valve goes by: loads and losses of the route, of late and as they usually are. */
+export interface Flow {
+  readonly goodputPerSecond: number;
+  readonly offeredPerSecond: number;
+  readonly unservedShare: number;
+  readonly usualUnserved: number;
+  readonly lateMs: number | null;
+}
+
+/** Since answers were last late. */
+function lateSince(before: number | null, late: boolean | null, dtMs: number): number | null {
+  if (late === true) return 0;
+  return before === null || before + dtMs > lateLastsMs ? null : before + dtMs;
+}
+
+/**
+ * Follows the route's flow. What is usual is learned while the valve is open and answers are
+ * in time: a protocol that wants no answer leaves its requests unserved all the time.
+ */
+export function followFlow(
+  before: ValveMemory,
+  signals: RouteSignals,
+  late: boolean | null,
+  dtMs: number,
+  knobs: Knobs,
+): Flow {
+  const alpha = gain(dtMs, goodputMs);
+  const { offered, good } = ratesOf(signals, dtMs);
+  let served = 0;
+  let unserved = 0;
+  for (const backend of signals.backends) {
+    served += backend.served;
+    unserved += backend.unserved;
+  }
+  const share = served + unserved === 0 ? before.unservedShare : unserved / (served + unserved);
+  const unservedShare = faded(before.unservedShare + alpha * (share - before.unservedShare));
+  const lateMs = lateSince(before.lateMs, late, dtMs);
+  const isCalm = before.mode === 'normal' && lateMs === null;
+  const learned = isCalm ? gain(dtMs, knobs.latencyMs) : 0;
+  return {
+    goodputPerSecond: faded(average(before.goodputPerSecond, good, alpha) ?? 0),
+    offeredPerSecond: faded(before.offeredPerSecond + alpha * (offered - before.offeredPerSecond)),
+    unservedShare,
+    usualUnserved: faded(before.usualUnserved + learned * (unservedShare - before.usualUnserved)),
+    lateMs,
+  };
+}
+
+/**
+ * Capacity is missing when more is asked for than is answered, more than usual stays
+ * unserved, and what is answered comes late: a line that only grows. Failures alone, latency
+ * alone or silence alone never say so: to admit less would help against none of them.
+ */
+export function missingCapacity(flow: Flow): Cause | null {
+  const { goodputPerSecond, offeredPerSecond, unservedShare, usualUnserved, lateMs } = flow;
+  if (lateMs === null || (offeredPerSecond * goodputMs) / 1000 < fewConnects) return null;
+  if (unservedShare < usualUnserved + missingShare) return null;
+  return {
+    kind: 'capacity',
+    offeredPerSecond,
+    goodputPerSecond,
+    unserved: unservedShare,
+    usual: usualUnserved,
+  };
 }
 
 function nextMode(
@@ -74,24 +157,23 @@ export function stepValve(
   before: ValveMemory,
   demand: Demand,
   congested: boolean,
-  signals: RouteSignals,
+  flow: Flow,
+  refused: number,
   dtMs: number,
   knobs: Knobs,
 ): ValveStep {
-  const goodput = faded(
-    average(before.goodputPerSecond, goodputOf(signals, dtMs), gain(dtMs, goodputMs)) ?? 0,
-  );
+  const goodput = flow.goodputPerSecond;
   const pressed = gravity(demand.mode) >= gravity(before.mode) && demand.mode !== 'normal';
   const calmMs = pressed ? 0 : before.calmMs + dtMs;
   const mode = nextMode(before, demand, calmMs, knobs);
   const repaid = (goodput * knobs.debtRepay * dtMs) / 1000;
   const debt = Math.min(
     goodput * debtMostSeconds,
-    Math.max(0, before.debt + signals.refused - (pressed ? 0 : repaid)),
+    Math.max(0, before.debt + refused - (pressed ? 0 : repaid)),
   );
   const changed = mode !== before.mode;
   const carried = carriedOf(before.carriedPerSecond, goodput, dtMs);
-  const rates = { carriedPerSecond: carried, goodputPerSecond: goodput };
+  const rates = { ...flow, carriedPerSecond: carried };
   const fare = fareOf(demand, congested, pressed);
   const budgetPerSecond =
     mode === 'soft' ? budgetOf(before.budgetPerSecond, fare, rates, dtMs, knobs) : null;

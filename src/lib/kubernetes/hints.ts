@@ -4,7 +4,7 @@ import type { RouteField } from '../field/types.js';
 import { serviceOf } from '../routes/route-set.js';
 
 /** What a route suffers from, that more replicas would ease. */
-export type HintKind = 'monopoly' | 'hard' | 'soft' | 'systemic' | 'conductance';
+export type HintKind = 'monopoly' | 'hard' | 'soft' | 'systemic' | 'capacity';
 
 export interface Hint {
   /** namespace/name. */
@@ -22,7 +22,7 @@ const silentMs = 600_000;
 function kindOf({ scaleHint, valve }: RouteField): HintKind | null {
   if (scaleHint === 'monopoly') return scaleHint;
   if (valve.mode !== 'normal') return valve.mode;
-  return scaleHint === 'systemic' || scaleHint === 'conductance' ? scaleHint : null;
+  return scaleHint === 'capacity' ? scaleHint : null;
 }
 
 function wordsOf(kind: HintKind, { name, backends, conductance }: RouteField): string {
@@ -36,7 +36,7 @@ function wordsOf(kind: HintKind, { name, backends, conductance }: RouteField): s
       return `${name} refuses all new connections; ${flow}.`;
     case 'systemic':
       return `Most of the ${backends.length} backends of ${name} are unwell at once; ${flow}.`;
-    case 'conductance':
+    case 'capacity':
       return `The ${backends.length} backends of ${name} together carry little; ${flow}.`;
   }
 }

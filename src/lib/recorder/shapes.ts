@@ -9,7 +9,9 @@ import type {
   BackendMemory,
   BackendSignals,
   Circuit,
+  ClientSignals,
   Exhaustion,
+  LaneMemory,
   LatencySample,
   Motion,
   NodeField,
@@ -55,7 +57,7 @@ export type OutcomeKind = (typeof outcomeKinds)[number];
 const mode = oneOf('admissionMode', admissionModes);
 const regime = oneOf('regime', regimes);
 const state = oneOf('backendState', ['healthy', 'degraded', 'isolated'] as const);
-const gear = oneOf('gear', ['single', 'twin'] as const);
+const gear = oneOf('gear', ['single', 'twin', 'bounded'] as const);
 const isolationCause: Shape<IsolationCause> = oneOf('isolationCause', [
   'errors',
   'latency',
@@ -128,14 +130,28 @@ export function deepNode({ cpu, memory, io, memoryUsage, ...rest }: FlatNode): N
   };
 }
 
+const clientSignals = record<ClientSignals>('clientSignals', {
+  lane: number,
+  connects: number,
+  failures: number,
+  answers: number,
+  logSum: number,
+  unserved: number,
+  waiting: number,
+  working: number,
+});
+
 export const backendSignals = record<BackendSignals>('backendSignals', {
   id: text,
   slots: number,
   picks: number,
   connects: number,
   failures: number,
+  served: later(number, 0),
   unserved: later(number, 0),
+  dropped: later(number, 0),
   consecutiveFailures: number,
+  accusers: later(number, 0),
   openMean: nullable(number),
   connectUs: nullable(number),
   retransmits: number,
@@ -143,6 +159,9 @@ export const backendSignals = record<BackendSignals>('backendSignals', {
   waiting: nullable(
     record<Waiting>('waiting', { count: number, ageMs: number, answeredSince: flag }),
   ),
+  working: later(nullable(number), null),
+  clients: later(list(clientSignals), []),
+  dial: later(nullable(oneOf('dial', ['open', 'closed'] as const)), null),
   stalls: nullable(stalls),
   app: nullable(
     record<AppSummary>('app', {
@@ -158,6 +177,7 @@ export const routeSignals = record<Omit<RouteSignals, 'backends'>>('routeSignals
   name: text,
   slots: number,
   refused: number,
+  clients: later(number, 1),
   override: nullable(mode),
   latencyReferenceUs: later(nullable(number), null),
 });
@@ -169,21 +189,46 @@ const circuit = variants<'kind', Circuit>('circuit', 'kind', {
     cooldownMs: number,
     remainingMs: number,
     probedForMs: nullable(number),
+    isolatedForMs: later(number, 0),
   }),
   returning: record('circuit.returning', { forMs: number, nextCooldownMs: number }),
 });
 
-const backendMemory = record<BackendMemory>('backendMemory', {
-  open: nullable(number),
+const laneMemory = record<LaneMemory>('laneMemory', {
+  lane: number,
   connects: number,
   failures: number,
+  answers: number,
+  logSum: number,
+  unserved: number,
+  networkGood: number,
+  networkBad: number,
+  serviceGood: number,
+  serviceBad: number,
+});
+
+const backendMemory = record<BackendMemory>('backendMemory', {
+  open: nullable(number),
+  working: later(nullable(number), null),
+  connects: number,
+  failures: number,
+  served: later(number, 0),
+  unserved: later(number, 0),
   retransmits: number,
   answers: number,
   logSum: number,
+  logSquares: later(number, 0),
+  slowestLog: later(nullable(number), null),
   ownLog: nullable(number),
   pathUs: nullable(number),
   pathReferenceUs: nullable(number),
   evidence: number,
+  networkBits: later(number, 0),
+  serviceBits: later(number, 0),
+  accusedMs: later(number, 0),
+  waitBits: later(number, 0),
+  waitedLong: later(number, 0),
+  lanes: later(list(laneMemory), []),
   circuit,
   underway: later(flag, false),
 });
@@ -206,6 +251,10 @@ export const routeMemory = record<Omit<RouteMemory, 'rest'>>('routeMemory', {
     inModeMs: number,
     calmMs: number,
     goodputPerSecond: nullable(number),
+    offeredPerSecond: later(number, 0),
+    unservedShare: later(number, 0),
+    usualUnserved: later(number, 0),
+    lateMs: later(nullable(number), null),
     carriedPerSecond: later(number, 0),
     budgetPerSecond: later(nullable(number), null),
     debt: number,
@@ -225,11 +274,22 @@ const cause = variants<'kind', Cause>('cause', 'kind', {
   errors: record('cause.errors', { ratio: number, gate: number }),
   queue: record('cause.queue', { ratio: number, gate: number }),
   silence: record('cause.silence', { waiting: number, ageMs: number }),
-  isolation: record('cause.isolation', { of: isolationCause, cooldownMs: number }),
+  isolation: record('cause.isolation', {
+    of: isolationCause,
+    cooldownMs: number,
+    own: later(number, 0),
+    peers: later(number, 0),
+  }),
   drip: record('cause.drip', { of: isolationCause, cooldownMs: number }),
   recovery: record('cause.recovery', { forMs: number }),
   ttf: record('cause.ttf', { resource: text, ttfMs: number, limitMs: number }),
   stall: record('cause.stall', { ticks: number, of: number }),
+  capacity: record('cause.capacity', {
+    offeredPerSecond: number,
+    goodputPerSecond: number,
+    unserved: number,
+    usual: number,
+  }),
   conductance: record('cause.conductance', { conductance: number, least: number }),
   guard: record('cause.guard', { skew: number, limit: number }),
   churn: record('cause.churn', { backends: number }),
@@ -305,7 +365,7 @@ export const routeField = record<BareRouteField>('routeField', {
     calmMs: number,
   }),
   scaleHint: nullable(
-    oneOf('scaleHint', ['monopoly', 'systemic', 'conductance', 'empty'] as const),
+    oneOf('scaleHint', ['monopoly', 'systemic', 'conductance', 'empty', 'capacity'] as const),
   ),
 });
 

@@ -8,12 +8,21 @@ import type { Plane } from '../dataplane/plane.js';
 import { meanAgeMs } from '../dataplane/snapshot.js';
 import { didNothing } from '../field/rest.js';
 import type { AppSummary, Stalls } from '../field/signals.js';
-import type { BackendSignals, LatencySample, RouteSignals, Waiting } from '../field/types.js';
+import type {
+  BackendSignals,
+  ClientSignals,
+  DialOutcome,
+  LatencySample,
+  RouteSignals,
+  Waiting,
+} from '../field/types.js';
 
 /** What else is known of a backend, from beyond the kernel's counters. */
 export interface Beside {
   stalls(backend: BackendEntry): Stalls | null;
   app(route: string, backend: string): AppSummary | null;
+  /** What the agent's own connect met; null when it made none of late. */
+  dial(route: string, backend: string): DialOutcome | null;
   /** Neither has anything to say of this backend, nor will have in this tick. */
   quiet(backend: BackendEntry): boolean;
 }
@@ -40,6 +49,18 @@ function sampleOf(bucket: number, count: number): LatencySample {
 
 const nobodyWaits: Waiting = { count: 0, ageMs: 0, answeredSince: true };
 const noAnswers: readonly LatencySample[] = [];
+const noClients: readonly ClientSignals[] = [];
+
+/** Microseconds in log2: the kernel adds quarter octaves of nanoseconds. */
+const octaveOfUs = Math.log2(1000);
+
+/** What a 32-bit counter of the kernel grew by. */
+function grown(now: number, before: number): number {
+  return (now - before) >>> 0;
+}
+
+/** Counters of a lane that are looked at. */
+const laneWords = 5;
 
 /** What was last read of each backend, by index: arrays, for a tick looks at every one of them. */
 class LastLook {
@@ -50,7 +71,9 @@ class LastLook {
   readonly picks: Float64Array;
   readonly established: Float64Array;
   readonly failed: Float64Array;
-  readonly unserved: Float64Array;
+  readonly dropped: Float64Array;
+  readonly unanswered: Float64Array;
+  readonly served: Float64Array;
   readonly connectNs: Float64Array;
   readonly retransmits: Float64Array;
   readonly answered: Float64Array;
@@ -58,6 +81,8 @@ class LastLook {
   readonly firstByte: (Uint32Array | undefined)[] = [];
   /** What is said of it while it does nothing. */
   readonly idle: (BackendSignals | undefined)[] = [];
+  /** The counters of each lane, where several clients dial the route. */
+  readonly lanes: (Float64Array | undefined)[] = [];
 
   constructor(backends: number) {
     this.seen = new Uint8Array(backends);
@@ -68,7 +93,9 @@ class LastLook {
     this.picks = column();
     this.established = column();
     this.failed = column();
-    this.unserved = column();
+    this.dropped = column();
+    this.unanswered = column();
+    this.served = column();
     this.connectNs = column();
     this.retransmits = column();
     this.answered = column();
@@ -78,6 +105,7 @@ class LastLook {
     this.seen[index] = 0;
     this.firstByte[index] = undefined;
     this.idle[index] = undefined;
+    this.lanes[index] = undefined;
   }
 }
 
@@ -101,13 +129,19 @@ function idleSignals(signals: BackendSignals): BackendSignals {
     picks: 0,
     connects: 0,
     failures: 0,
+    served: 0,
     unserved: 0,
+    dropped: 0,
     consecutiveFailures: 0,
+    accusers: 0,
     openMean: openMean === null ? null : 0,
     connectUs: null,
     retransmits: 0,
     firstByte,
     waiting,
+    working: signals.working === null ? null : 0,
+    clients: noClients,
+    dial: null,
     stalls,
     app,
   };
@@ -118,6 +152,7 @@ function sameButBackends(a: RouteSignals, b: RouteSignals): boolean {
     a.name === b.name &&
     a.slots === b.slots &&
     a.refused === b.refused &&
+    a.clients === b.clients &&
     a.override === b.override &&
     a.latencyReferenceUs === b.latencyReferenceUs
   );
@@ -137,7 +172,7 @@ export class KernelCounters {
   private readonly read;
 
   constructor(private readonly plane: Plane) {
-    const { backendCounters: counters, backendLive: live, rtControl } = plane;
+    const { backendCounters: counters, backendLive: live, lanes, rtControl } = plane;
     this.last = new LastLook(plane.backends.length);
     this.slots = new Uint32Array(plane.backends.length);
     this.read = {
@@ -146,6 +181,8 @@ export class KernelCounters {
       refused: counters.reader('refused'),
       timedOut: counters.reader('timedOut'),
       unreachable: counters.reader('unreachable'),
+      unheard: counters.reader('unheard'),
+      firstAnswered: counters.reader('firstAnswered'),
       dropped: counters.reader('dropped'),
       unanswered: counters.reader('unanswered'),
       connectNs: counters.reader('connectNs'),
@@ -155,6 +192,17 @@ export class KernelCounters {
       open: live.reader('open'),
       occupancyNs: live.signedReader('occupancyNs'),
       failures: live.reader('failures'),
+      accusers: live.reader('accusers'),
+      working: live.reader('waiting'),
+      laneWorking: live.elementReader('laneWaiting'),
+      laneEstablished: lanes.reader('established'),
+      laneFailed: lanes.reader('failed'),
+      laneAnswered: lanes.reader('answered'),
+      laneLog: lanes.reader('answeredLog'),
+      laneUnserved: lanes.reader('unserved'),
+      laneWaiting: lanes.reader('firstWaiting'),
+      client: rtControl.elementReader('clients'),
+      latencyMask: rtControl.reader('latencyMask'),
       firstWaiting: live.reader('firstWaiting'),
       answeredNs: live.reader('answeredNs'),
       routeRefused: rtControl.reader('refused'),
@@ -216,12 +264,61 @@ export class KernelCounters {
     return { count, ageMs, answeredSince: answeredAgoMs < ageMs };
   }
 
+  /** Lanes that a route's clients are in. */
+  private lanesOf(route: number): number[] {
+    const used: number[] = [];
+    for (let lane = 0; lane < Limit.lanes; lane++) {
+      if (this.read.client(route, lane) !== 0) used.push(lane);
+    }
+    return used;
+  }
+
+  /** What each lane saw since the last look. One more client than before begins from here. */
+  private clients(index: number, used: readonly number[], scale: number): readonly ClientSignals[] {
+    const { last, read } = this;
+    if (used.length < 2) {
+      last.lanes[index] = undefined;
+      return noClients;
+    }
+    const known = last.lanes[index];
+    const before = (last.lanes[index] ??= new Float64Array(Limit.lanes * laneWords));
+    const said = used.map((lane): ClientSignals => {
+      const at = index * Limit.lanes + lane;
+      const word = lane * laneWords;
+      const now = [
+        read.laneEstablished(at),
+        read.laneFailed(at),
+        read.laneAnswered(at),
+        read.laneLog(at),
+        read.laneUnserved(at),
+      ];
+      const [established = 0, failed = 0, answered = 0, log = 0, unserved = 0] = now.map(
+        (value, i) => (known === undefined ? 0 : grown(value, known[word + i] ?? value)),
+      );
+      before.set(now, word);
+      return {
+        lane,
+        connects: established + failed,
+        failures: failed,
+        answers: answered,
+        // A quarter octave is known by its lower end: on average it is half of it more.
+        logSum: answered === 0 ? 0 : log / 4 + answered * (0.125 - octaveOfUs),
+        unserved,
+        waiting: read.laneWaiting(at),
+        working: read.laneWorking(index, lane) * scale,
+      };
+    });
+    return said;
+  }
+
   private signals(
     route: string,
     id: string,
     backend: BackendEntry,
     slots: number,
     measured: boolean,
+    lanes: readonly number[],
+    scale: number,
     atNs: number,
     beside: Beside,
   ): BackendSignals {
@@ -238,7 +335,8 @@ export class KernelCounters {
       picks === last.picks[index] &&
       last.open[index] === 0 &&
       read.open(index) === 0 &&
-      beside.quiet(backend)
+      beside.quiet(backend) &&
+      beside.dial(route, id) === null
     ) {
       last.atNs[index] = atNs;
       return idle;
@@ -248,15 +346,11 @@ export class KernelCounters {
     const failed = since(
       last.failed,
       index,
-      read.refused(index) + read.timedOut(index) + read.unreachable(index),
+      read.refused(index) + read.timedOut(index) + read.unreachable(index) + read.unheard(index),
       known,
     );
-    const unserved = since(
-      last.unserved,
-      index,
-      read.dropped(index) + read.unanswered(index),
-      known,
-    );
+    const dropped = since(last.dropped, index, read.dropped(index), known);
+    const unanswered = since(last.unanswered, index, read.unanswered(index), known);
     const connectNs = since(last.connectNs, index, read.connectNs(index), known);
     const answered = since(last.answered, index, read.answered(index), known);
     const answers = this.answers(index, answered, known);
@@ -265,14 +359,20 @@ export class KernelCounters {
       slots,
       picks: since(last.picks, index, picks, known),
       connects: established + failed,
-      failures: failed + unserved,
-      unserved,
+      failures: failed,
+      served: since(last.served, index, read.firstAnswered(index), known),
+      unserved: dropped + unanswered,
+      dropped,
       consecutiveFailures: read.failures(index),
+      accusers: read.accusers(index),
       openMean: this.openMean(index, atNs, known),
       connectUs: established > 0 ? connectNs / established / 1000 : null,
       retransmits: since(last.retransmits, index, read.retransmits(index), known),
       firstByte: measured ? answers : null,
       waiting: measured ? this.waiting(index) : null,
+      working: measured ? read.working(index) * scale : null,
+      clients: this.clients(index, lanes, scale),
+      dial: beside.dial(route, id),
       stalls: beside.stalls(backend),
       app: beside.app(route, id),
     };
@@ -319,10 +419,23 @@ export class KernelCounters {
       this.read.override(entry.index) === 0 ? undefined : readOverride(plane, entry.index, nowNs);
     const referenceMs = entry.asked?.latencyReferenceMs;
     const atNs = Number(nowNs);
+    const lanes = this.lanesOf(entry.index);
+    // A sample of the flows stands for all of them.
+    const scale = this.read.latencyMask(entry.index) + 1;
     let count = 0;
     entry.backends.forEach((backend, id) => {
       const owned = this.slots[backend.index] ?? 0;
-      looked[count++] = this.signals(entry.name, id, backend, owned, measured, atNs, beside);
+      looked[count++] = this.signals(
+        entry.name,
+        id,
+        backend,
+        owned,
+        measured,
+        lanes,
+        scale,
+        atNs,
+        beside,
+      );
     });
     const said = all.get(entry.index);
     const same = said?.backends.length === count && said.backends.every((b, i) => b === looked[i]);
@@ -330,6 +443,7 @@ export class KernelCounters {
       name: entry.name,
       slots: owners.length,
       refused: this.refusedSince(entry.index),
+      clients: Math.max(1, lanes.length),
       override: override?.mode ?? null,
       latencyReferenceUs: referenceMs === undefined ? null : referenceMs * 1000,
       backends: same ? said.backends : looked.slice(0, count),

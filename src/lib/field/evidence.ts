@@ -1,0 +1,170 @@
+// Evidence: how much likelier a backend's outcomes are if it is at fault than if it is
+// like its peers, in bits (a sequential probability ratio test, Wald 1945). What its
+// peers show too is no evidence, and one client's word holds only as far as the
+// other clients' does not contradict it.
+import type { Knobs } from '../config/knobs.js';
+import { faded, gain, log2 } from './arithmetic.js';
+import { shareOf, type Peers } from './peers.js';
+import type { BackendMemory, BackendSignals, ClientSignals, LaneMemory } from './types.js';
+
+/** Bits from which a backend is at fault: by chance alone, once in 8,000 times. */
+export const convictingBits = 13;
+/** What one bad outcome can say at most: it takes two. */
+const mostBits = convictingBits / 2;
+/** Time constant of evidence while there are no outcomes. */
+const evidenceMs = 20_000;
+
+/** What a bad outcome says, where `share` of the peers' outcomes are bad. */
+function badBits(share: number): number {
+  // At fault means: half of what is good elsewhere goes wrong here.
+  return Math.min(mostBits, log2((1 + share) / 2 / share));
+}
+
+/** What a good outcome takes away: up to `isolateErrors` of bad ones nothing adds up. */
+function goodBits({ isolateErrors }: Knobs): number {
+  return (mostBits * isolateErrors) / Math.max(0.01, 1 - isolateErrors);
+}
+
+function accumulate(
+  before: number,
+  bad: number,
+  good: number,
+  bits: number,
+  dtMs: number,
+  knobs: Knobs,
+): number {
+  const after = Math.max(0, before + bad * bits - good * goodBits(knobs));
+  return bad + good > 0 ? after : faded(after * (1 - gain(dtMs, evidenceMs)));
+}
+
+/** The bits of failed connects. */
+export function networkBits(
+  memory: BackendMemory,
+  { connects, failures }: BackendSignals,
+  peers: Peers,
+  dtMs: number,
+  knobs: Knobs,
+): number {
+  const share = shareOf(peers.failures, peers.connects - peers.failures);
+  return accumulate(memory.networkBits, failures, connects - failures, badBits(share), dtMs, knobs);
+}
+
+/** Octaves beyond the peers' slowest answer that are believed to be rarer still. */
+const tailOctaves = 3;
+
+/**
+ * What each first request that waits for an answer says: that it takes longer than any
+ * answer of the peers did. Beyond the slowest, a tail as heavy as 1/t is assumed.
+ * 0 as long as such a wait is nothing unheard of.
+ */
+export function bitsOfWait(
+  { waiting }: BackendSignals,
+  peers: Peers,
+  leastMs: (typicalLog: number) => number,
+): number {
+  if (waiting === null || waiting.count === 0 || waiting.answeredSince) return 0;
+  if (peers.typicalLog === null || peers.slowestLog === null) return 0;
+  if (waiting.ageMs < leastMs(peers.typicalLog)) return 0;
+  const beyond = log2(waiting.ageMs * 1000) - peers.slowestLog;
+  if (beyond <= 0) return 0;
+  const share = shareOf(peers.unserved + peers.waiting, peers.served);
+  return Math.min(mostBits, log2(1 / share) + Math.min(tailOctaves, beyond));
+}
+
+/** The bits of first requests that ended without an answer. */
+export function serviceBits(
+  memory: BackendMemory,
+  { served, unserved }: BackendSignals,
+  peers: Peers,
+  dtMs: number,
+  knobs: Knobs,
+): number {
+  const bits = badBits(shareOf(peers.unserved + peers.waiting, peers.served));
+  // Those that had waited for too long when they ended say what their wait said.
+  const long = Math.min(unserved, memory.waitedLong);
+  const before = memory.serviceBits + long * Math.max(0, memory.waitBits - bits);
+  return accumulate(before, unserved, served, bits, dtMs, knobs);
+}
+
+export type EvidenceKind = 'network' | 'service';
+
+/** What a lane's tick says for and against the backend. */
+export interface LaneWord {
+  readonly good: number;
+  readonly bad: number;
+}
+
+export function networkWord({ connects, failures }: ClientSignals): LaneWord {
+  return { good: connects - failures, bad: failures };
+}
+
+/** Answers that are late as a whole speak against it, as requests without an answer do. */
+export function serviceWord(
+  { answers, logSum, unserved, waiting }: ClientSignals,
+  lateFromLog: number | null,
+  waitsTooLong: boolean,
+): LaneWord {
+  const late = answers > 0 && lateFromLog !== null && logSum / answers > lateFromLog;
+  return {
+    good: late ? 0 : answers,
+    bad: unserved + (late ? answers : 0) + (waitsTooLong ? waiting : 0),
+  };
+}
+
+/** Starts the lanes' words anew when the accusation is new, and adds the tick's. */
+export function heardByLanes(
+  lanes: readonly LaneMemory[],
+  clients: readonly ClientSignals[],
+  words: (client: ClientSignals) => { readonly network: LaneWord; readonly service: LaneWord },
+  accused: boolean,
+): readonly LaneMemory[] {
+  return lanes.map((lane) => {
+    const client = clients.find((one) => one.lane === lane.lane);
+    if (!accused || client === undefined) {
+      const silent = lane.networkGood + lane.networkBad + lane.serviceGood + lane.serviceBad === 0;
+      return silent || accused
+        ? lane
+        : { ...lane, networkGood: 0, networkBad: 0, serviceGood: 0, serviceBad: 0 };
+    }
+    const { network, service } = words(client);
+    return {
+      ...lane,
+      networkGood: lane.networkGood + network.good,
+      networkBad: lane.networkBad + network.bad,
+      serviceGood: lane.serviceGood + service.good,
+      serviceBad: lane.serviceBad + service.bad,
+    };
+  });
+}
+
+/** So many good outcomes of another client contradict, if few of its own are bad. */
+const contradicts = 3;
+const goodPerBad = 4;
+/** Another client that was not heard for as long as it takes for so many of its connects has left. */
+const expectedWords = 3;
+const patienceMs = 10_000;
+
+/**
+ * Whether another client than the one that saw most of the trouble speaks for the backend,
+ * or is yet to be heard. `memoryMs`: the time over which the lanes' connects are remembered.
+ */
+export function isContradicted(
+  lanes: readonly LaneMemory[],
+  kind: EvidenceKind,
+  accusedMs: number,
+  memoryMs: number,
+): boolean {
+  if (lanes.length < 2) return false;
+  const words = lanes.map(({ networkGood, networkBad, serviceGood, serviceBad, connects }) => ({
+    good: kind === 'network' ? networkGood : serviceGood,
+    bad: kind === 'network' ? networkBad : serviceBad,
+    perMs: connects / memoryMs,
+  }));
+  const accuser = words.reduce((most, word) => (word.bad > most.bad ? word : most));
+  const others = words.filter((word) => word !== accuser);
+  if (others.some(({ good, bad }) => good >= contradicts && good >= goodPerBad * bad)) return true;
+  if (others.some(({ bad }) => bad >= 1)) return false;
+  const perMs = others.reduce((sum, other) => sum + other.perMs, 0);
+  // One that dials so seldom is not waited for.
+  return perMs * 2 * patienceMs >= 1 && accusedMs < Math.min(expectedWords / perMs, patienceMs);
+}

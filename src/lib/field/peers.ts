@@ -1,0 +1,120 @@
+// What the other backends of a route show at the same time: the measure that every
+// backend is held against. What all do alike says nothing of any one of them.
+import { must } from './arithmetic.js';
+import { typicalLog } from './memory.js';
+import type { BackendMemory, BackendSignals } from './types.js';
+
+/** The outcomes of the admitted backends of a route but one, over the time that is remembered. */
+export interface Peers {
+  readonly connects: number;
+  readonly failures: number;
+  readonly served: number;
+  readonly unserved: number;
+  /** First requests that wait now. */
+  readonly waiting: number;
+  /** The median of their typical latencies, in log2 of microseconds; null without answers. */
+  readonly typicalLog: number | null;
+  /** Answers that this is made of. */
+  readonly answers: number;
+  /** The slowest answer of late, in log2 of microseconds. */
+  readonly slowestLog: number | null;
+  /** Mean of the requests that they work on; null when nobody's are measured. */
+  readonly working: number | null;
+}
+
+interface Totals {
+  connects: number;
+  failures: number;
+  served: number;
+  unserved: number;
+  waiting: number;
+  answers: number;
+}
+
+/** The greatest of several numbers, and the next: so that each can be left out. */
+class TopTwo {
+  private best: number | null = null;
+  private next: number | null = null;
+
+  add(value: number): void {
+    if (this.best === null || value > this.best) {
+      this.next = this.best;
+      this.best = value;
+    } else if (this.next === null || value > this.next) {
+      this.next = value;
+    }
+  }
+
+  /** The greatest of the others. */
+  without(value: number | null): number | null {
+    return value !== null && value === this.best ? this.next : this.best;
+  }
+}
+
+/** The lower median of sorted values without one of them. */
+function medianWithout(sorted: Float64Array, value: number | null): number | null {
+  if (value === null) return sorted[(sorted.length - 1) >> 1] ?? null;
+  const left = sorted.length - 1;
+  if (left === 0) return null;
+  const middle = (left - 1) >> 1;
+  const at = sorted.indexOf(value);
+  return must(sorted[middle < at ? middle : middle + 1]);
+}
+
+const none: Totals = { connects: 0, failures: 0, served: 0, unserved: 0, waiting: 0, answers: 0 };
+
+/** One for each backend, in their order. An isolated one is nobody's peer. */
+export function peersOf(
+  backends: readonly BackendSignals[],
+  memories: readonly BackendMemory[],
+): Peers[] {
+  const total = { ...none };
+  const slowest = new TopTwo();
+  const typical: number[] = [];
+  let working = 0;
+  let measured = 0;
+  const own = memories.map((memory, i) => {
+    const signals = must(backends[i]);
+    const isPeer = memory.circuit.kind !== 'isolated';
+    const log = isPeer ? typicalLog(memory) : null;
+    const waiting = signals.waiting?.count ?? 0;
+    const mine = isPeer ? memory : none;
+    if (isPeer) {
+      total.connects += memory.connects;
+      total.failures += memory.failures;
+      total.served += memory.served;
+      total.unserved += memory.unserved;
+      total.waiting += waiting;
+      total.answers += memory.answers;
+      if (memory.slowestLog !== null) slowest.add(memory.slowestLog);
+      if (log !== null) typical.push(log);
+      if (memory.working !== null) {
+        working += memory.working;
+        measured++;
+      }
+    }
+    return { memory, mine, log, waiting: isPeer ? waiting : 0, isPeer };
+  });
+  const sorted = Float64Array.from(typical).sort();
+  return own.map(({ memory, mine, log, waiting, isPeer }): Peers => {
+    const counted = isPeer && memory.working !== null;
+    const others = measured - (counted ? 1 : 0);
+    return {
+      connects: Math.max(0, total.connects - mine.connects),
+      failures: Math.max(0, total.failures - mine.failures),
+      served: Math.max(0, total.served - mine.served),
+      unserved: Math.max(0, total.unserved - mine.unserved),
+      waiting: total.waiting - waiting,
+      answers: Math.max(0, total.answers - mine.answers),
+      typicalLog: medianWithout(sorted, log),
+      slowestLog: slowest.without(isPeer ? memory.slowestLog : null),
+      working:
+        others === 0 ? null : Math.max(0, working - (counted ? (memory.working ?? 0) : 0)) / others,
+    };
+  });
+}
+
+/** A share of bad outcomes, with one of each added: few outcomes say little (Laplace). */
+export function shareOf(bad: number, good: number): number {
+  return (bad + 1) / (bad + good + 2);
+}
