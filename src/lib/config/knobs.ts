@@ -87,7 +87,12 @@ export const knobSchema = {
   appSummaryMs: integer('ms', [100, 600_000], 2_000, 'How long an application’s word is believed.'),
 
   // Pressure.
-  weightQueue: number('1', [0, 10], 0.5, 'Weight of the requests under way per slot in the pressure.'),
+  weightQueue: number(
+    '1',
+    [0, 10],
+    0.5,
+    'Weight of the requests under way per slot in the pressure.',
+  ),
   weightLatency: number('1', [0, 10], 1.5, 'Weight of first-byte latency in the pressure.'),
   weightPath: number('1', [0, 10], 0.1, 'Weight of connect latency in the pressure.'),
   weightNode: number('1', [0, 10], 1, 'Weight of a local backend’s own stalls in the pressure.'),
@@ -192,7 +197,7 @@ export const knobSchema = {
   sacrificeMs: integer(
     'ms',
     [100, 3_600_000],
-    10_000,
+    12_000,
     'How long a backend that did not answer stays isolated before its first probe: a failed probe costs a client its request.',
   ),
   slowStartMs: integer(

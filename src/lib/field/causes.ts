@@ -214,17 +214,15 @@ export function routeReasons(
 ): readonly Reason[] {
   if (isQuiet(route, before, outcome)) return [];
   const { memories, peers, pressures, reference, systemic, isolated } = outcome.observation;
-  const figures = route.backends.map(
-    (signals, i): Figures => ({
-      signals,
-      peers: must(peers[i]),
-      memory: must(memories[i]),
-      before: before.backends.get(signals.id),
-      pressure: must(pressures[i]),
-      from: signals.slots,
-      to: must(outcome.moved.slots[i]),
-    }),
-  );
+  const figures = route.backends.map((signals, i): Figures => ({
+    signals,
+    peers: must(peers[i]),
+    memory: must(memories[i]),
+    before: before.backends.get(signals.id),
+    pressure: must(pressures[i]),
+    from: signals.slots,
+    to: must(outcome.moved.slots[i]),
+  }));
   const circumstances = {
     route: route.name,
     reference,

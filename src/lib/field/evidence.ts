@@ -3,14 +3,17 @@
 // peers show too is no evidence, and one client's word holds only as far as the
 // other clients' does not contradict it.
 import type { Knobs } from '../config/knobs.js';
-import { faded, gain, log2 } from './arithmetic.js';
+import { exp2, faded, gain, log2 } from './arithmetic.js';
 import { shareOf, type Peers } from './peers.js';
 import type { BackendMemory, BackendSignals, ClientSignals, LaneMemory } from './types.js';
 
 /** Bits from which a backend is at fault: by chance alone, once in 8,000 times. */
 export const convictingBits = 13;
-/** What one bad outcome can say at most: it takes two. */
-const mostBits = convictingBits / 2;
+/**
+ * What one bad outcome can say at most: it takes three. Two in a row may as well be the
+ * first two of a kind of request that takes long by design.
+ */
+const mostBits = convictingBits / 3;
 /** Time constant of evidence while there are no outcomes. */
 const evidenceMs = 20_000;
 
@@ -67,8 +70,11 @@ export function bitsOfWait(
   if (waiting.ageMs < leastMs(peers.typicalLog)) return 0;
   const beyond = log2(waiting.ageMs * 1000) - peers.slowestLog;
   if (beyond <= 0) return 0;
-  const share = shareOf(peers.unserved + peers.waiting, peers.served);
-  return Math.min(mostBits, log2(1 / share) + Math.min(tailOctaves, beyond));
+  const bad = peers.unserved + peers.waiting;
+  const all = bad + peers.served;
+  const seen = all === 0 ? 1 : bad / all;
+  const unseen = 1 / (all + 2) / exp2(Math.min(tailOctaves, beyond));
+  return Math.min(mostBits, log2(1 / Math.min(1, seen + unseen)));
 }
 
 /** The bits of first requests that ended without an answer. */

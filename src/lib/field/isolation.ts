@@ -74,7 +74,14 @@ function longestCooldownMs(cause: IsolationCause, knobs: Knobs): number {
 }
 
 function isolate(cause: IsolationCause, cooldownMs: number): Isolated {
-  return { kind: 'isolated', cause, cooldownMs, remainingMs: cooldownMs, probedForMs: null, isolatedForMs: 0 };
+  return {
+    kind: 'isolated',
+    cause,
+    cooldownMs,
+    remainingMs: cooldownMs,
+    probedForMs: null,
+    isolatedForMs: 0,
+  };
 }
 
 function longer({ cause, cooldownMs }: Isolated, knobs: Knobs): number {

@@ -142,7 +142,15 @@ function slowestOf(
   return count > 0 ? Math.max(logSum / count, fading) : fading;
 }
 
-const noWord = { connects: 0, failures: 0, answers: 0, logSum: 0, unserved: 0, waiting: 0, working: 0 };
+const noWord = {
+  connects: 0,
+  failures: 0,
+  answers: 0,
+  logSum: 0,
+  unserved: 0,
+  waiting: 0,
+  working: 0,
+};
 
 function laneAfter(
   before: LaneMemory | undefined,
@@ -182,7 +190,9 @@ function lanesOf(
   const silent = before.filter(({ lane }) => !clients.some((client) => client.lane === lane));
   const fading = silent
     .map((lane) => laneAfter(lane, { ...noWord, lane: lane.lane }, kept))
-    .filter(({ connects, failures, answers, unserved }) => connects + failures + answers + unserved > 0);
+    .filter(
+      ({ connects, failures, answers, unserved }) => connects + failures + answers + unserved > 0,
+    );
   const speaking = clients.map((client) =>
     laneAfter(
       before.find(({ lane }) => lane === client.lane),
@@ -204,8 +214,8 @@ export function remember(
   const alpha = gain(dtMs, knobs.latencyMs);
   const kept = 1 - gain(dtMs, fadingMs(before, knobs));
   const slowly = gain(dtMs, knobs.referenceMs);
-  const open = average(before.open, signals.app?.queueDepth ?? signals.openMean, alpha);
-  const working = average(before.working, signals.working, alpha);
+  const open = average(before.open, signals.openMean, alpha);
+  const working = average(before.working, signals.app?.queueDepth ?? signals.working, alpha);
   const answers = faded(before.answers * kept + heard.count);
   // Spelled out: a tick makes one of these for each backend, and a copy by spread is slow.
   return {

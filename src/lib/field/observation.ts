@@ -75,6 +75,9 @@ function orderByName({ backends }: RouteSignals, before: RouteMemory): readonly 
 /** Backends whose unserved requests are fewer than this part tell by one of them. */
 const rarelyUnserved = 0.25;
 
+/** How long a route's answers must have been seen before a wait for one can be too long. */
+const knownMs = 4_000;
+
 interface Accusation {
   readonly memory: BackendMemory;
   readonly waitingBits: number;
@@ -87,12 +90,13 @@ function accuse(
   signals: BackendSignals,
   peers: Peers,
   late: { readonly evidence: number; readonly fromLog: number | null },
+  isKnown: boolean,
   dtMs: number,
   knobs: Knobs,
 ): Accusation {
   const network = networkBits(memory, signals, peers, dtMs, knobs);
   const service = serviceBits(memory, signals, peers, dtMs, knobs);
-  const waitBits = bitsOfWait(signals, peers, (log) => silenceAgeOf(log, knobs));
+  const waitBits = isKnown ? bitsOfWait(signals, peers, (log) => silenceAgeOf(log, knobs)) : 0;
   const waitedLong = waitBits > 0 ? (signals.waiting?.count ?? 0) : 0;
   const accused =
     network > 0 ||
@@ -152,6 +156,7 @@ export function observe(
   const peers = peersOf(backends, remembered);
   const { reference } = before;
   const latency = judgeLatency(reference, fixedLog, heard, remembered, peers, slower, dtMs, knobs);
+  const isKnown = reference.ticks * knobs.tickMs >= knownMs;
   const memories = backends.map((signals, i) => {
     const others = must(peers[i]);
     const { evidence, ownLog, slow, good, normal } = must(latency.backends[i]);
@@ -161,6 +166,7 @@ export function observe(
       signals,
       others,
       late,
+      isKnown,
       dtMs,
       knobs,
     );
@@ -193,15 +199,14 @@ export function observe(
   const order = orderByName(route, before);
   const lanesOf = lanesOfPeers(memories);
   const { spread } = latency;
-  const observed = memories.map(
-    (memory, i): Observed => ({
-      signals: must(backends[i]),
-      memory,
-      peers: must(peers[i]),
-      spread,
-      peerLanes: memory.lanes.length === 0 ? noLanes : lanesOf(memory),
-    }),
-  );
+  const observed = memories.map((memory, i): Observed => ({
+    signals: must(backends[i]),
+    memory,
+    peers: must(peers[i]),
+    normalLog: latency.reference.log,
+    spread,
+    peerLanes: memory.lanes.length === 0 ? noLanes : lanesOf(memory),
+  }));
   return {
     memories,
     peers,

@@ -12,6 +12,8 @@ export interface Observed {
   readonly signals: BackendSignals;
   readonly memory: BackendMemory;
   readonly peers: Peers;
+  /** What is normal for the route in the long run, in log2 of microseconds. */
+  readonly normalLog: number | null;
   /** Variance of log2 latency within a backend of the route. */
   readonly spread: number;
   /** What the clients of each lane see of its peers; empty where there is one client. */
@@ -50,7 +52,11 @@ export function workingOf({ working, clients }: BackendSignals): number | null {
 }
 
 /** A queue well beyond the peers' by more than chance: requests that are under way, per slot. */
-function queueTerm({ signals, memory, peers }: Observed, fair: number, knobs: Knobs): number | null {
+function queueTerm(
+  { signals, memory, peers }: Observed,
+  fair: number,
+  knobs: Knobs,
+): number | null {
   const { working } = memory;
   if (working === null || peers.working === null || signals.slots === 0) return null;
   const expected = (peers.working * signals.slots) / fair;
@@ -82,9 +88,14 @@ function lateOctaves(
  * normal, latency earns nothing. Where several clients see the backend, the one to which it
  * is the least late decides: what only one of them sees is its own affair.
  */
-function latencyTerm({ memory, peers, spread, peerLanes }: Observed, knobs: Knobs): number | null {
+function latencyTerm(
+  { memory, peers, normalLog, spread, peerLanes }: Observed,
+  knobs: Knobs,
+): number | null {
   if (typicalLog(memory) === null || peers.typicalLog === null) return null;
-  const { answers, typicalLog: normal } = peers;
+  const { answers } = peers;
+  // Late is what is later than the peers are now, and than is normal for the route.
+  const normal = Math.max(peers.typicalLog, normalLog ?? peers.typicalLog);
   let octaves = lateOctaves(memory, { answers, typicalLog: normal }, spread, knobs);
   for (const lane of memory.lanes) {
     const others = peerLanes.find((one) => one.lane === lane.lane);
@@ -135,7 +146,10 @@ function failuresBeyond({ memory, peers, peerLanes }: Observed): number {
     bad: of.failures,
     all: of.connects,
   });
-  const served = ({ served: good, unserved: bad }: Pick<Peers, 'served' | 'unserved'>): Outcomes => ({
+  const served = ({
+    served: good,
+    unserved: bad,
+  }: Pick<Peers, 'served' | 'unserved'>): Outcomes => ({
     bad,
     all: good + bad,
   });

@@ -1,13 +1,7 @@
 // Rest: a route whose memory is spent and to which nothing happens need not be
 // computed again, for the law would come to the same. Most routes of a node rest.
 import type { Knobs } from '../config/knobs.js';
-import type {
-  BackendSignals,
-  LaneMemory,
-  RouteField,
-  RouteMemory,
-  RouteSignals,
-} from './types.js';
+import type { BackendSignals, LaneMemory, RouteField, RouteMemory, RouteSignals } from './types.js';
 import type { Demand } from './valve.js';
 
 /** A tick in which nothing happened to a backend, and nobody said anything of it. */
@@ -66,7 +60,7 @@ export function isSpent(memory: RouteMemory, knobs: Knobs): boolean {
   const { moving, offMs, guard, regime, valve, overridden } = memory;
   if (moving || offMs > 0 || guard !== 1 || regime !== 'laminar' || overridden !== null)
     return false;
-  if (valve.mode !== 'normal' || valve.debt > 0 || valve.lateMs !== null) return false;
+  if (valve.mode !== 'normal' || valve.debt > 0 || valve.lateShare > 0) return false;
   if (valve.offeredPerSecond > 0) return false;
   if (valve.goodputPerSecond !== null && valve.goodputPerSecond > 0) return false;
   for (const backend of memory.backends.values()) {

@@ -192,8 +192,10 @@ export interface ValveMemory {
   /** Part of the first requests that stay unserved, of late and in the long run. */
   readonly unservedShare: number;
   readonly usualUnserved: number;
-  /** Since answers were last late; null when they were not of late. */
-  readonly lateMs: number | null;
+  /** Part of the ticks with answers in which they were late, of late. */
+  readonly lateShare: number;
+  /** Outcomes of first requests that `unservedShare` is made of. */
+  readonly outcomes: number;
   /** What the route carried at its best, of late. */
   readonly carriedPerSecond: number;
   /** What soft admits; null in any other mode. */

@@ -16,7 +16,8 @@ export const freshValve: ValveMemory = {
   offeredPerSecond: 0,
   unservedShare: 0,
   usualUnserved: 0,
-  lateMs: null,
+  lateShare: 0,
+  outcomes: 0,
   carriedPerSecond: 0,
   budgetPerSecond: null,
   debt: 0,
@@ -55,10 +56,13 @@ function ratesOf({ backends, refused }: RouteSignals, dtMs: number) {
   return { offered: offered * perSecond, good: good * perSecond };
 }
 
-/** Answers that were late so long ago say nothing of now. */
-const lateLastsMs = 3_000;
+/** Time constant of how late answers are, and the part of ticks in which they must be. */
+const lateMs = 1_000;
+const mostlyLate = 0.7;
 /** By so much more than usual must stay unserved. */
 const missingShare = 0.1;
+/** Standard deviations of a share that are taken for chance. */
+const chanceSigmas = 3;
 /** Fewer connects in the time that is remembered are no load. */
 const fewConnects = 5;
 
@@ -68,13 +72,8 @@ export interface Flow {
   readonly offeredPerSecond: number;
   readonly unservedShare: number;
   readonly usualUnserved: number;
-  readonly lateMs: number | null;
-}
-
-/** Since answers were last late. */
-function lateSince(before: number | null, late: boolean | null, dtMs: number): number | null {
-  if (late === true) return 0;
-  return before === null || before + dtMs > lateLastsMs ? null : before + dtMs;
+  readonly lateShare: number;
+  readonly outcomes: number;
 }
 
 /**
@@ -98,15 +97,18 @@ export function followFlow(
   }
   const share = served + unserved === 0 ? before.unservedShare : unserved / (served + unserved);
   const unservedShare = faded(before.unservedShare + alpha * (share - before.unservedShare));
-  const lateMs = lateSince(before.lateMs, late, dtMs);
-  const isCalm = before.mode === 'normal' && lateMs === null;
+  // Without answers nothing is learned: a line from which nobody is answered is late still.
+  const lateNow = late === null ? before.lateShare : Number(late);
+  const lateShare = faded(before.lateShare + gain(dtMs, lateMs) * (lateNow - before.lateShare));
+  const isCalm = before.mode === 'normal' && lateShare < mostlyLate / 2;
   const learned = isCalm ? gain(dtMs, knobs.latencyMs) : 0;
   return {
     goodputPerSecond: faded(average(before.goodputPerSecond, good, alpha) ?? 0),
     offeredPerSecond: faded(before.offeredPerSecond + alpha * (offered - before.offeredPerSecond)),
     unservedShare,
     usualUnserved: faded(before.usualUnserved + learned * (unservedShare - before.usualUnserved)),
-    lateMs,
+    lateShare,
+    outcomes: faded(before.outcomes * (1 - alpha) + served + unserved),
   };
 }
 
@@ -116,9 +118,12 @@ export function followFlow(
  * alone or silence alone never say so: to admit less would help against none of them.
  */
 export function missingCapacity(flow: Flow): Cause | null {
-  const { goodputPerSecond, offeredPerSecond, unservedShare, usualUnserved, lateMs } = flow;
-  if (lateMs === null || (offeredPerSecond * goodputMs) / 1000 < fewConnects) return null;
-  if (unservedShare < usualUnserved + missingShare) return null;
+  const { goodputPerSecond, offeredPerSecond, unservedShare, usualUnserved, outcomes } = flow;
+  if (flow.lateShare < mostlyLate || (offeredPerSecond * goodputMs) / 1000 < fewConnects)
+    return null;
+  const spread = (usualUnserved * (1 - usualUnserved)) / Math.max(1, outcomes);
+  const chance = chanceSigmas * Math.sqrt(spread);
+  if (unservedShare < usualUnserved + Math.max(missingShare, chance)) return null;
   return {
     kind: 'capacity',
     offeredPerSecond,
