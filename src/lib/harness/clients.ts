@@ -96,9 +96,7 @@ const groupSchema = z.discriminatedUnion(
         holds: distributionSchema.default(atOnce),
       })
       .strict(),
-    z
-      .object({ speaks: z.literal('gives-up'), ...arriving, deadline: distributionSchema })
-      .strict(),
+    z.object({ speaks: z.literal('gives-up'), ...arriving, deadline: distributionSchema }).strict(),
     z
       .object({
         speaks: z.literal('unsent'),
@@ -177,7 +175,9 @@ function lastsMs(group: Exclude<ClientGroup, { speaks: 'pool' }>): number {
     case 'unsent':
     case 'subscribers':
       return group.timeout + meanMs(group.holds);
-    default:
+    case 'closes':
+    case 'uploads':
+    case 'gives-up':
       return group.timeout;
   }
 }

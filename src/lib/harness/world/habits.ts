@@ -44,8 +44,7 @@ function habitsOf(spec: ClientGroup, number: number, alone: boolean, seed: numbe
     spec,
     client: spec.on ?? number + 1,
     arrivals: randomOf(seed, alone ? 'arrivals' : `arrivals of clients ${spec.name}`),
-    eventMs:
-      spec.speaks === 'late' ? sampler('event', spec.service, never) : undefined,
+    eventMs: spec.speaks === 'late' ? sampler('event', spec.service, never) : undefined,
     holdMs: sampler('hold', 'holds' in spec ? spec.holds : undefined, never),
     sendMs: sampler('sends', spec.speaks === 'uploads' ? spec.sends : undefined, never),
     patienceMs: () => Math.min(timeout, deadline()),
