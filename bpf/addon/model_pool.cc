@@ -170,14 +170,10 @@ Napi::Object make_pool(Napi::Env env, SharedPlane plane, uint32_t count)
 	Napi::Object object = Napi::Object::New(env);
 	Pool *pool = new Pool{ plane, std::vector<nity_model_socket>(count), 0, 0 };
 	const std::pair<const char *, napi_callback> calls[] = {
-		{ "connect", dial },
-		{ "connecting", connecting },
-		{ "repeated", repeated },
-		{ "established", established },
-		{ "sent", sent },
-		{ "received", received },
-		{ "reset", reset },
-		{ "finished", finished },
+		{ "connect", dial },	  { "connecting", connecting },
+		{ "repeated", repeated }, { "established", established },
+		{ "sent", sent },	  { "received", received },
+		{ "reset", reset },	  { "finished", finished },
 		{ "closed", closed },
 	};
 
