@@ -222,13 +222,14 @@ class Socket : public Napi::ObjectWrap<Socket> {
 		return made;
 	}
 
-	/* connect(address, port): where it went, or null when refused. */
+	/* connect(address, port): where its SYN went, or null when refused. */
 	Napi::Value connect(const Napi::CallbackInfo &info)
 	{
 		nity_model_address address = address_of(info);
 
 		if (nity_model_connect(&plane_->model, &socket_, &address))
 			return info.Env().Null();
+		nity_model_connecting(&plane_->model, &socket_);
 		return shown(info.Env(), address);
 	}
 

@@ -26,12 +26,12 @@ struct Pool {
 struct Call {
 	Pool *pool = nullptr;
 	nity_model_socket *socket = nullptr;
-	double rest[2] = { 0, 0 };
+	double rest[3] = { 0, 0, 0 };
 
 	Call(napi_env env, napi_callback_info info)
 	{
-		napi_value values[4];
-		size_t count = 4;
+		napi_value values[5];
+		size_t count = 5;
 		void *data;
 		uint32_t number = UINT32_MAX;
 		double now_ns = 0;
@@ -40,7 +40,7 @@ struct Call {
 		pool = static_cast<Pool *>(data);
 		napi_get_value_uint32(env, values[0], &number);
 		napi_get_value_double(env, values[1], &now_ns);
-		for (size_t i = 2; i < 4 && i < count; i++)
+		for (size_t i = 2; i < 5 && i < count; i++)
 			napi_get_value_double(env, values[i], &rest[i - 2]);
 		if (number >= pool->sockets.size()) {
 			napi_throw_range_error(env, nullptr,
@@ -57,7 +57,10 @@ struct Call {
 	}
 };
 
-/* connect(socket, nowNs, address, port): the port of the backend it went to, or -1 when refused. */
+/*
+ * connect(socket, nowNs, address, port, netnsCookie): the port of the backend it
+ * goes to, or -1 when refused. No SYN is sent by it.
+ */
 napi_value dial(napi_env env, napi_callback_info info)
 {
 	Call call(env, info);
@@ -70,11 +73,31 @@ napi_value dial(napi_env env, napi_callback_info info)
 
 	*call.socket = {};
 	call.socket->socket_cookie = ++call.pool->cookies;
-	call.socket->netns_cookie = 1;
+	call.socket->netns_cookie = uint64_t(call.rest[2]);
 	if (!nity_model_connect(call.model(), call.socket, &to))
 		port = ntohs(to.port);
 	napi_create_int32(env, port, &went);
 	return went;
+}
+
+/* connecting(socket, nowNs): the SYN is sent. */
+napi_value connecting(napi_env env, napi_callback_info info)
+{
+	Call call(env, info);
+
+	if (call.socket)
+		nity_model_connecting(call.model(), call.socket);
+	return nullptr;
+}
+
+/* repeated(socket, nowNs): nobody answered the SYN, and it is sent once more. */
+napi_value repeated(napi_env env, napi_callback_info info)
+{
+	Call call(env, info);
+
+	if (call.socket)
+		nity_model_repeated(call.model(), call.socket);
+	return nullptr;
 }
 
 napi_value established(napi_env env, napi_callback_info info)
@@ -86,23 +109,27 @@ napi_value established(napi_env env, napi_callback_info info)
 	return nullptr;
 }
 
-/* sent(socket, nowNs, exchange): the exchanges of a connection are numbered from 0. */
+/*
+ * sent(socket, nowNs, before, acknowledged): the client sends, after so many sends
+ * of this connection, which the backend had acknowledged all or not.
+ */
 napi_value sent(napi_env env, napi_callback_info info)
 {
 	Call call(env, info);
 
 	if (call.socket)
-		nity_model_sent(call.model(), call.socket, 1 + uint32_t(call.rest[0]), 1);
+		nity_model_sent(call.model(), call.socket, 1 + uint32_t(call.rest[0]),
+				call.rest[1] != 0);
 	return nullptr;
 }
 
-/* received(socket, nowNs, exchange): its answer, whole. */
+/* received(socket, nowNs, sends): an answer to all that was sent so far. */
 napi_value received(napi_env env, napi_callback_info info)
 {
 	Call call(env, info);
 
 	if (call.socket)
-		nity_model_received(call.model(), call.socket, 2 + uint32_t(call.rest[0]), 0);
+		nity_model_received(call.model(), call.socket, 1 + uint32_t(call.rest[0]), 0);
 	return nullptr;
 }
 
@@ -116,13 +143,23 @@ napi_value reset(napi_env env, napi_callback_info info)
 	return nullptr;
 }
 
-/* closed(socket, nowNs): by the client. */
+/* finished(socket, nowNs): the client had sent its FIN, and the backend's came. */
+napi_value finished(napi_env env, napi_callback_info info)
+{
+	Call call(env, info);
+
+	if (call.socket)
+		nity_model_ended(call.model(), call.socket, 1, 0, 1);
+	return nullptr;
+}
+
+/* closed(socket, nowNs, left): by the client; `left` if the backend's FIN had come before. */
 napi_value closed(napi_env env, napi_callback_info info)
 {
 	Call call(env, info);
 
 	if (call.socket)
-		nity_model_release(call.model(), call.socket, 0);
+		nity_model_release(call.model(), call.socket, call.rest[0] != 0);
 	return nullptr;
 }
 
@@ -133,9 +170,11 @@ Napi::Object make_pool(Napi::Env env, SharedPlane plane, uint32_t count)
 	Napi::Object object = Napi::Object::New(env);
 	Pool *pool = new Pool{ plane, std::vector<nity_model_socket>(count), 0, 0 };
 	const std::pair<const char *, napi_callback> calls[] = {
-		{ "connect", dial }, { "established", established },
-		{ "sent", sent },    { "received", received },
-		{ "reset", reset },  { "closed", closed },
+		{ "connect", dial },	  { "connecting", connecting },
+		{ "repeated", repeated }, { "established", established },
+		{ "sent", sent },	  { "received", received },
+		{ "reset", reset },	  { "finished", finished },
+		{ "closed", closed },
 	};
 
 	for (const auto &[name, call] : calls) {

@@ -76,7 +76,6 @@ int nity_model_connect(struct nity_model *model, struct nity_model_socket *socke
 		       struct nity_model_address *address)
 {
 	struct bpf_sock_addr ctx = addressed(socket, address);
-	struct bpf_sock_ops ops = { .op = BPF_SOCK_OPS_TCP_CONNECT_CB };
 
 	model_now = model;
 	user_now = socket->user;
@@ -86,8 +85,6 @@ int nity_model_connect(struct nity_model *model, struct nity_model_socket *socke
 		return retval_now;
 	address->address = ctx.user_ip4;
 	address->port = ctx.user_port;
-	ops.sk = &socket->sk;
-	nity_sockops(&ops);
 	return 0;
 }
 
@@ -102,13 +99,28 @@ void nity_model_getpeername(struct nity_model *model, struct nity_model_socket *
 	address->port = ctx.user_port;
 }
 
-void nity_model_established(struct nity_model *model, struct nity_model_socket *socket)
+static void socket_event(struct nity_model *model, struct nity_model_socket *socket, __u32 op)
 {
-	struct bpf_sock_ops ctx = { .op = BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB };
+	struct bpf_sock_ops ctx = { .op = op };
 
 	model_now = model;
 	ctx.sk = &socket->sk;
 	nity_sockops(&ctx);
+}
+
+void nity_model_connecting(struct nity_model *model, struct nity_model_socket *socket)
+{
+	socket_event(model, socket, BPF_SOCK_OPS_TCP_CONNECT_CB);
+}
+
+void nity_model_repeated(struct nity_model *model, struct nity_model_socket *socket)
+{
+	socket_event(model, socket, BPF_SOCK_OPS_RTO_CB);
+}
+
+void nity_model_established(struct nity_model *model, struct nity_model_socket *socket)
+{
+	socket_event(model, socket, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
 }
 
 void nity_model_ended(struct nity_model *model, struct nity_model_socket *socket,

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 import { samplerOf } from '../../src/lib/harness/chance/distributions.js';
 import { randomOf } from '../../src/lib/harness/chance/random.js';
-import type { DistributionSpec } from '../../src/lib/harness/scenario.js';
+import type { DistributionSpec } from '../../src/lib/harness/quantities.js';
 
 const draws = 100_000;
 

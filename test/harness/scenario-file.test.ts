@@ -18,7 +18,7 @@ describe('a scenario file', () => {
       duration: 24_000,
       nodes: 1,
       services: 1,
-      clients: { rate: 400, timeout: 1000, retries: 0, arrivals: 'poisson' },
+      clients: [{ speaks: 'request', rate: 400, timeout: 1000, retries: 0, arrivals: 'poisson' }],
     });
   });
 
@@ -46,9 +46,44 @@ describe('a scenario file', () => {
     ],
     ['a limit that there is not', ['measure: errors', 'measure: joy'], /expected a limit on/],
     ['a field that there is not', ['title:', 'titel:'], /titel|title/],
+    [
+      'a protocol that there is not',
+      ['clients: { rate', 'clients: { speaks: latin, rate'],
+      /world\.yaml:\d+:\d+.*expected one of request, late/,
+    ],
+    [
+      'what a protocol does not have',
+      ['clients: { rate', 'clients: { speaks: closes, think: 1s, rate'],
+      /think: unknown key/,
+    ],
+    [
+      'clients that there are not',
+      ['atMost: 1%', 'clients: others, atMost: 1%'],
+      /names clients that there are not; the groups are clients/,
+    ],
+    [
+      'a share without a bound',
+      ['measure: errors, atMost: 1%', 'measure: fairShare'],
+      /takes at least one of atLeast and atMost/,
+    ],
+    [
+      'a share that is looked at for less than a window',
+      ['measure: errors, atMost: 1%', 'measure: fairShare, from: 20s, atMost: 2'],
+      /looks at less than one window/,
+    ],
     ['more requests than a run may have', ['rate: 400', 'rate: 9000000'], /more than/],
   ])('names %s', (_what, [from = '', to = ''], expected) => {
     expect(problems(troubled.replace(from, to)).join('\n')).toMatch(expected);
+  });
+
+  it('takes one group of clients or several, which are clients of their own', () => {
+    const several = troubled.replace(
+      /clients:.*/,
+      'clients: [{ name: web, rate: 10, timeout: 1s }, { name: web, rate: 10, timeout: 1s }]',
+    );
+    expect(problems(several).join()).toMatch(/clients\[1\]\.name: web is taken/);
+    const read = parseScenario(several.replace('web', 'app'), 'world.yaml');
+    expect(read.ok && read.scenario.clients.map(({ name }) => name)).toEqual(['app', 'web']);
   });
 
   it('names a knob that there is not, and one beyond its range', () => {

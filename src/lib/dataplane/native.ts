@@ -144,17 +144,35 @@ export interface ModelSocket {
 
 /**
  * Sockets of a model by number, for millions of connects: no call makes an object. Each says
- * what time it is; the exchanges of a connection are numbered from 0.
+ * what time it is.
  */
 export interface ModelSockets {
-  /** A fresh socket dials: the port of the backend it goes to, or -1 when it is refused. */
-  connect(socket: number, nowNs: number, address: number, port: number): number;
+  /**
+   * A fresh socket of a client, by its network namespace, dials: the port of the backend it
+   * goes to, or -1 when it is refused. No SYN is sent by it.
+   */
+  connect(
+    socket: number,
+    nowNs: number,
+    address: number,
+    port: number,
+    netnsCookie: number,
+  ): number;
+  /** The SYN is sent. */
+  connecting(socket: number, nowNs: number): void;
+  /** Nobody answered the SYN, and it is sent once more. */
+  repeated(socket: number, nowNs: number): void;
   established(socket: number, nowNs: number): void;
-  sent(socket: number, nowNs: number, exchange: number): void;
-  received(socket: number, nowNs: number, exchange: number): void;
+  /** The client sends, after `before` sends, which the backend had acknowledged all or not. */
+  sent(socket: number, nowNs: number, before: number, acknowledged: number): void;
+  /** An answer to all of the `sends` so far. */
+  received(socket: number, nowNs: number, sends: number): void;
   /** The backend refused the connection, or dropped it. */
   reset(socket: number, nowNs: number): void;
-  closed(socket: number, nowNs: number): void;
+  /** The client had sent its FIN, and the backend's came. */
+  finished(socket: number, nowNs: number): void;
+  /** By the client; `left` if the backend's FIN had come before. */
+  closed(socket: number, nowNs: number, left: number): void;
 }
 
 export interface Model {

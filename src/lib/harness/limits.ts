@@ -2,12 +2,10 @@
 // judged once that policy's run of the same seed is known.
 import type { PolicyName } from './balancer.js';
 import type { LimitOutcome } from './result.js';
+import { fineMs, picks, worstShare, type Fine, type Span } from './shares.js';
 import { backendsNamed, type Limit, type Scenario } from './scenario.js';
 import type { Ledger } from './world/ledger.js';
 import type { ChurnPoint } from './world/slot-watch.js';
-
-/** Windows in which shares are looked at: fine enough to tell half a second. */
-export const fineMs = 100;
 
 /** What a run leaves for its limits. */
 export interface Evidence {
@@ -15,16 +13,11 @@ export interface Evidence {
   readonly policy: PolicyName;
   readonly ledger: Ledger;
   /** Attempts by place, each window of `fineMs`. */
-  readonly fine: readonly Float64Array[];
+  readonly fine: Fine;
   readonly churn: readonly ChurnPoint[];
   readonly worstReversals: number;
   /** When the dataplane was first seen in this mode; by mode. */
   readonly failsafeSince: (mode: 'hold' | 'fallback', afterMs: number) => number | null;
-}
-
-interface Span {
-  readonly fromMs: number;
-  readonly toMs: number;
 }
 
 function spanOf(
@@ -32,23 +25,6 @@ function spanOf(
   { duration }: Scenario,
 ): Span {
   return { fromMs: limit.from ?? 0, toMs: limit.to ?? duration };
-}
-
-/** Attempts to `places`, and to all, in a stretch. */
-function picks(fine: Evidence['fine'], places: readonly number[], { fromMs, toMs }: Span) {
-  let to = 0;
-  let all = 0;
-  for (
-    let w = Math.floor(fromMs / fineMs);
-    w < Math.min(fine.length, Math.ceil(toMs / fineMs));
-    w++
-  ) {
-    const window = fine[w];
-    if (window === undefined) continue;
-    for (const count of window) all += count;
-    for (const place of places) to += window[place] ?? 0;
-  }
-  return { to, all };
 }
 
 function shareOf(evidence: Evidence, places: readonly number[], span: Span): number | null {
@@ -109,35 +85,60 @@ function overshoot(
   return most;
 }
 
-function percentileOf(measure: 'p50' | 'p99' | 'p999', ledger: Ledger, { fromMs, toMs }: Span) {
-  const traffic = ledger.traffic(fromMs, toMs);
+function percentileOf(
+  measure: 'p50' | 'p99' | 'p999',
+  ledger: Ledger,
+  { fromMs, toMs }: Span,
+  group: number | undefined,
+) {
+  const traffic = ledger.traffic(fromMs, toMs, group);
   return { p50: traffic.p50Ms, p99: traffic.p99Ms, p999: traffic.p999Ms }[measure];
+}
+
+/** The number of the group that a limit looks at; undefined for all. */
+function groupOf(limit: Limit, { clients }: Scenario): number | undefined {
+  if (!('clients' in limit) || limit.clients === undefined) return undefined;
+  return clients.findIndex(({ name }) => name === limit.clients);
 }
 
 /** The figure that a limit is about; null when there is nothing to measure it by. */
 function measured(limit: Limit, evidence: Evidence): number | null {
   const { scenario, ledger } = evidence;
   const places = 'backends' in limit ? (backendsNamed(scenario, limit.backends) ?? []) : [];
+  const group = groupOf(limit, scenario);
   switch (limit.measure) {
     case 'success': {
       const { fromMs, toMs } = spanOf(limit, scenario);
-      const { of, count } = ledger.answeredWithin(fromMs, toMs, limit.within ?? Infinity);
+      const { of, count } = ledger.answeredWithin(fromMs, toMs, limit.within ?? Infinity, group);
       return of === 0 ? null : count / of;
     }
     case 'errors': {
       const { fromMs, toMs } = spanOf(limit, scenario);
-      const { of, count } = ledger.answeredWithin(fromMs, toMs, Infinity);
+      const { of, count } = ledger.answeredWithin(fromMs, toMs, Infinity, group);
       return of === 0 ? null : (of - count) / of;
     }
     case 'lost': {
       const { fromMs, toMs } = spanOf(limit, scenario);
-      const { of, count } = ledger.answeredWithin(fromMs, toMs, Infinity);
+      const { of, count } = ledger.answeredWithin(fromMs, toMs, Infinity, group);
       return of - count;
     }
     case 'p50':
     case 'p99':
     case 'p999':
-      return percentileOf(limit.measure, ledger, spanOf(limit, scenario));
+      return percentileOf(limit.measure, ledger, spanOf(limit, scenario), group);
+    case 'refusedGood': {
+      const { fromMs, toMs } = spanOf(limit, scenario);
+      return ledger.refused(fromMs, toMs, group);
+    }
+    case 'fairShare':
+      return worstShare(evidence.fine, {
+        places,
+        among: backendsNamed(scenario, limit.among ?? limit.backends) ?? [],
+        span: spanOf(limit, scenario),
+        windowMs: limit.window,
+        atLeast: limit.atLeast,
+        atMost: limit.atMost,
+      });
     case 'share':
       return shareOf(evidence, places, spanOf(limit, scenario));
     case 'settles':
@@ -194,7 +195,8 @@ function nameOf(limit: Limit): string {
   const where = 'backends' in limit ? ` of ${[limit.backends].flat().join(', ')}` : '';
   const from = 'from' in limit && limit.from !== undefined ? ` from ${seconds(limit.from)}` : '';
   const to = 'to' in limit && limit.to !== undefined ? ` to ${seconds(limit.to)}` : '';
-  const stretch = `${where}${from}${to}`;
+  const who = 'clients' in limit && limit.clients !== undefined ? ` by ${limit.clients}` : '';
+  const stretch = `${where}${who}${from}${to}`;
   switch (limit.measure) {
     case 'success':
       return `success${limit.within === undefined ? '' : ` within ${seconds(limit.within)}`}${stretch}`;
@@ -222,6 +224,10 @@ function nameOf(limit: Limit): string {
       return `${limit.measure} after ${seconds(limit.after)} (ms)`;
     case 'lost':
       return `requests lost${stretch}`;
+    case 'refusedGood':
+      return `good connects refused${stretch}`;
+    case 'fairShare':
+      return `share × fair${stretch} in each ${seconds(limit.window)}`;
     case 'errors':
     case 'share':
     case 'overshoot':
@@ -240,9 +246,10 @@ export function measureLimits(evidence: Evidence): Measured[] {
   return evidence.scenario.limits.map((limit): Measured => {
     const value = measured(limit, evidence);
     const binding = limit.policies.includes(evidence.policy);
-    const atLeast = 'atLeast' in limit ? limit.atLeast : null;
-    const beside = 'atMost' in limit && typeof limit.atMost !== 'number' ? limit.atMost : null;
-    const atMost = 'atMost' in limit && typeof limit.atMost === 'number' ? limit.atMost : null;
+    const atLeast = 'atLeast' in limit ? (limit.atLeast ?? null) : null;
+    const most = 'atMost' in limit ? (limit.atMost ?? null) : null;
+    const beside = typeof most === 'object' ? most : null;
+    const atMost = typeof most === 'number' ? most : null;
     return {
       outcome: judge({ name: nameOf(limit), value, atLeast, atMost, binding, pass: true }),
       beside,
@@ -270,19 +277,4 @@ export function settle(
     const other = others.get(beside.policy)?.[i]?.outcome.value ?? null;
     return judge({ ...outcome, atMost: other === null ? null : other * beside.times });
   });
-}
-
-/** Sums windows of `fineMs` into the scenario's own. */
-export function coarse(fine: Evidence['fine'], fromMs: number, toMs: number): number[] {
-  const sums = Array.from({ length: fine[0]?.length ?? 0 }, () => 0);
-  for (
-    let w = Math.floor(fromMs / fineMs);
-    w < Math.min(fine.length, Math.floor(toMs / fineMs));
-    w++
-  ) {
-    fine[w]?.forEach((count, place) => {
-      sums[place] = (sums[place] ?? 0) + count;
-    });
-  }
-  return sums;
 }

@@ -3,13 +3,15 @@ import { createHash } from 'node:crypto';
 
 import type { Tick } from '../agent/agent.js';
 import type { MakeBalancer, PolicyName } from './balancer.js';
-import { coarse, fineMs, measureLimits, type Measured } from './limits.js';
+import { mostConnections } from './clients.js';
+import { measureLimits, type Measured } from './limits.js';
 import type { Phase, RunResult, Window } from './result.js';
 import type { Plane } from '../dataplane/plane.js';
 import { step, type Law } from '../field/step.js';
 import { LivenessWatch } from './invariants/liveness.js';
 import { RunWatch } from './invariants/run-watch.js';
 import type { Scenario } from './scenario.js';
+import { coarse, fineMs } from './shares.js';
 import { BalancerFront, type Front } from './world/front.js';
 import { NityFront } from './world/nity-front.js';
 import { playScript } from './world/script.js';
@@ -42,20 +44,16 @@ export interface RunOptions {
 }
 
 const firstPort = 1024;
-/** Connections that a pool is made for: those under way at once. */
-const mostConnections = 1_048_576;
+/** Sockets that a node's model is made with: connections under way at once. */
+const mostSockets = 1_048_576;
 
-function connectionsOf({ clients, faults, nodes }: Scenario): number {
-  const rates =
-    typeof clients.rate === 'number' ? [clients.rate] : clients.rate.map(({ rate }) => rate);
+function connectionsOf({ clients, faults, duration }: Scenario): number {
   const load = faults.reduce(
     (most, fault) => (fault.kind === 'load' ? most * Math.max(1, fault.factor) : most),
     1,
   );
-  const attempts = Math.max(...rates) * load * (1 + clients.retries);
-  const lastsMs = clients.timeout + clients.think * clients.exchanges;
-  const most = (attempts * Math.max(1000, lastsMs) * 3) / 1000 + 4096;
-  return Math.min(mostConnections, Math.ceil(nodes === 1 ? most : most));
+  const most = clients.reduce((sum, group) => sum + mostConnections(group, load, duration), 0);
+  return Math.min(mostSockets, Math.ceil(3 * most + 4096));
 }
 
 class Simulation {

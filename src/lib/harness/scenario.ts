@@ -6,73 +6,9 @@ import { knobProblem, makeKnobs, isKnob, type Knobs } from '../config/knobs.js';
 import { InputError } from '../errors.js';
 import { readYaml, type Path, type Places, type Problem } from '../yaml-input.js';
 import { policyNames } from './balancer.js';
+import { clientsSchema, mostRate } from './clients.js';
+import { distributionSchema, duration, part, share, whole } from './quantities.js';
 
-const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** "250ms", "15s", "2m": milliseconds. */
-const duration = z
-  .string('expected a duration such as 250ms, 15s or 2m')
-  .regex(/^\d+(\.\d+)?(ms|s|m|h)$/, 'expected a duration such as 250ms, 15s or 2m')
-  .transform((text) => {
-    const [, amount = '0', unit = 'ms'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
-    return Number(amount) * (unitsMs[unit] ?? 1);
-  });
-
-/** "2%" or 0.02. */
-const share = z.union(
-  [
-    z.number().min(0),
-    z
-      .string()
-      .regex(/^\d+(\.\d+)?%$/, 'expected a share such as 0.02 or 2%')
-      .transform((text) => Number(text.slice(0, -1)) / 100),
-  ],
-  'expected a share such as 0.02 or 2%',
-);
-const part = share.refine((value) => value <= 1, 'expected a share of at most 100%');
-
-/** How long something takes, by chance. Parameters in milliseconds. */
-export const distributionSchema = z.union(
-  [
-    duration.transform((ms) => ({ kind: 'constant' as const, ms })),
-    z
-      .object({ normal: z.object({ mean: duration, sd: duration }).strict() })
-      .strict()
-      .transform(({ normal }) => ({
-        kind: 'normal' as const,
-        meanMs: normal.mean,
-        sdMs: normal.sd,
-      })),
-    z
-      .object({ exponential: z.object({ mean: duration }).strict() })
-      .strict()
-      .transform(({ exponential }) => ({ kind: 'exponential' as const, meanMs: exponential.mean })),
-    z
-      .object({
-        lognormal: z.object({ median: duration, sigma: z.number().min(0).max(5) }).strict(),
-      })
-      .strict()
-      .transform(({ lognormal }) => ({
-        kind: 'lognormal' as const,
-        medianMs: lognormal.median,
-        sigma: lognormal.sigma,
-      })),
-    z
-      .object({
-        pareto: z.object({ least: duration, shape: z.number().gt(1).max(100) }).strict(),
-      })
-      .strict()
-      .transform(({ pareto }) => ({
-        kind: 'pareto' as const,
-        leastMs: pareto.least,
-        shape: pareto.shape,
-      })),
-  ],
-  'expected a duration, or one of normal, exponential, lognormal and pareto with its parameters',
-);
-export type DistributionSpec = z.infer<typeof distributionSchema>;
-
-const whole = z.int('expected a whole number');
 const mostBackends = 20_000;
 const mostRequests = 50_000_000;
 
@@ -87,27 +23,6 @@ const groupSchema = z
     service: distributionSchema,
     /** There and back. */
     path: duration.default(0),
-  })
-  .strict();
-
-const rateSchema = z.union(
-  [
-    z.number().gt(0).max(10_000_000),
-    z.array(z.object({ from: duration, rate: z.number().min(0).max(10_000_000) }).strict()).min(1),
-  ],
-  'expected requests per second, or a list of { from, rate }',
-);
-
-const clientsSchema = z
-  .object({
-    rate: rateSchema,
-    arrivals: z.enum(['poisson', 'even'], 'expected poisson or even').default('poisson'),
-    timeout: duration,
-    retries: whole.min(0).max(100).default(0),
-    backoff: duration.default(0),
-    /** Requests on a connection, one after the other. */
-    exchanges: whole.min(1).max(100_000).default(1),
-    think: duration.default(0),
   })
   .strict();
 
@@ -142,6 +57,33 @@ const faultSchema = z.discriminatedUnion(
       .object({ kind: z.literal('fail'), backends: whom, ...window, share: part.default(1) })
       .strict(),
     z.object({ kind: z.literal('hang'), backends: whom, ...window }).strict(),
+    z
+      .object({
+        kind: z.literal('errors'),
+        backends: whom,
+        ...window,
+        share: part.default(1),
+        /** How long an error takes. */
+        service: distributionSchema.default({ kind: 'constant', ms: 0 }),
+      })
+      .strict(),
+    z
+      .object({
+        kind: z.literal('down'),
+        backends: whom,
+        ...window,
+        /** `refuse`: the process is gone. `vanish`: the host is, and nothing comes back from it. */
+        does: z.enum(['refuse', 'vanish'], 'expected refuse or vanish').default('refuse'),
+      })
+      .strict(),
+    z
+      .object({
+        kind: z.literal('shared-slow'),
+        ...window,
+        /** What each answer waits for what all backends share; it takes none of their capacity. */
+        adds: distributionSchema,
+      })
+      .strict(),
     z.object({ kind: z.literal('load'), ...window, factor: z.number().min(0).max(1000) }).strict(),
     z
       .object({
@@ -167,7 +109,7 @@ const faultSchema = z.discriminatedUnion(
       })
       .strict(),
   ],
-  'expected a fault of kind slow, refuse, fail, hang, load, replace or agent',
+  'expected a fault of kind slow, refuse, fail, hang, errors, down, shared-slow, load, replace or agent',
 );
 export type Fault = z.infer<typeof faultSchema>;
 export type FaultOf<K extends Fault['kind']> = Extract<Fault, { kind: K }>;
@@ -177,6 +119,8 @@ const span = { from: duration.optional(), to: duration.optional() };
 /** Whom a limit binds; without it, ours alone. */
 const bound = { policies: z.array(policy).min(1).default(['nity']) };
 const atMost = { atMost: share };
+/** The group of clients that a limit looks at; without it, all. */
+const whose = { clients: z.string().optional() };
 
 const limitSchema = z.discriminatedUnion(
   'measure',
@@ -185,15 +129,17 @@ const limitSchema = z.discriminatedUnion(
       .object({
         measure: z.literal('success'),
         within: duration.optional(),
+        ...whose,
         ...span,
         ...bound,
         atLeast: part,
       })
       .strict(),
-    z.object({ measure: z.literal('errors'), ...span, ...bound, ...atMost }).strict(),
+    z.object({ measure: z.literal('errors'), ...whose, ...span, ...bound, ...atMost }).strict(),
     z
       .object({
         measure: z.enum(['p50', 'p99', 'p999']),
+        ...whose,
         ...span,
         ...bound,
         atMost: z.union([
@@ -207,10 +153,25 @@ const limitSchema = z.discriminatedUnion(
       .strict(),
     z
       .object({
-        measure: z.literal('lost'),
+        measure: z.enum(['lost', 'refusedGood']),
+        ...whose,
         ...span,
         ...bound,
         atMost: whole.min(0),
+      })
+      .strict(),
+    z
+      .object({
+        measure: z.literal('fairShare'),
+        backends: whom.default('all'),
+        /** Whose picks make up the whole; without it, those of `backends`. */
+        among: whom.optional(),
+        /** How much is looked at together. */
+        window: duration.default(15_000),
+        ...span,
+        ...bound,
+        atLeast: z.number().min(0).optional(),
+        atMost: z.number().min(0).optional(),
       })
       .strict(),
     z
@@ -254,7 +215,7 @@ const limitSchema = z.discriminatedUnion(
       })
       .strict(),
   ],
-  'expected a limit on success, errors, p50, p99, p999, share, lost, settles, recovers, overshoot, goodput, reversals, churn, hold or fallback',
+  'expected a limit on success, errors, p50, p99, p999, share, fairShare, lost, refusedGood, settles, recovers, overshoot, goodput, reversals, churn, hold or fallback',
 );
 export type Limit = z.infer<typeof limitSchema>;
 
@@ -307,14 +268,6 @@ export function backendsNamed(
   return all ? numbers : undefined;
 }
 
-/** Requests a second at `atMs`, before any fault. */
-export function rateAt(rate: Scenario['clients']['rate'], atMs: number): number {
-  if (typeof rate === 'number') return rate;
-  let now = 0;
-  for (const step of rate) if (step.from <= atMs) now = step.rate;
-  return now;
-}
-
 /** What the schema cannot say: names that must exist, and stretches that must be ones. */
 function meaningOf(text: ScenarioText, places: Places): Problem[] {
   const problems: Problem[] = [];
@@ -343,9 +296,24 @@ function meaningOf(text: ScenarioText, places: Places): Problem[] {
   });
   for (const [name, { from, to }] of Object.entries(text.phases))
     checkSpan(from, to, ['phases', name]);
+  const groups = text.clients.map(({ name }) => name);
+  groups.forEach((name, i) => {
+    if (groups.indexOf(name) < i) wrong(['clients', i, 'name'], `${name} is taken`);
+  });
   text.limits.forEach((limit, i) => {
     if ('backends' in limit) checkWhom(limit.backends, ['limits', i, 'backends']);
     if ('from' in limit) checkSpan(limit.from, limit.to, ['limits', i]);
+    if ('clients' in limit && limit.clients !== undefined && !groups.includes(limit.clients))
+      wrong(
+        ['limits', i, 'clients'],
+        `names clients that there are not; the groups are ${groups.join(', ')}`,
+      );
+    if (limit.measure !== 'fairShare') return;
+    if (limit.among !== undefined) checkWhom(limit.among, ['limits', i, 'among']);
+    if (limit.atLeast === undefined && limit.atMost === undefined)
+      wrong(['limits', i], 'takes at least one of atLeast and atMost');
+    if ((limit.to ?? text.duration) - (limit.from ?? 0) < limit.window)
+      wrong(['limits', i], 'looks at less than one window');
   });
   for (const [name, value] of Object.entries(text.knobs)) {
     const problem = isKnob(name) ? knobProblem(name, value) : `there is no knob ${name}`;
@@ -354,10 +322,7 @@ function meaningOf(text: ScenarioText, places: Places): Problem[] {
   const backends = text.services * text.backends.reduce((sum, { count }) => sum + count, 0);
   if (backends > mostBackends)
     wrong(['backends'], `there are ${backends} in all, more than ${mostBackends}`);
-  const most =
-    typeof text.clients.rate === 'number'
-      ? text.clients.rate
-      : Math.max(...text.clients.rate.map(({ rate }) => rate));
+  const most = text.clients.reduce((sum, group) => sum + mostRate(group), 0);
   if ((most * text.duration) / 1000 > mostRequests)
     wrong(['clients', 'rate'], `makes more than ${mostRequests} requests in the run`);
   return problems;

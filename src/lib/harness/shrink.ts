@@ -62,11 +62,19 @@ function* smaller(raw: Raw): Generator<Raw> {
       };
     }
   }
-  const clients = raw['clients'] as Raw;
-  if (typeof clients['rate'] === 'number' && clients['rate'] > 10) {
-    yield { ...raw, clients: { ...clients, rate: Math.floor(clients['rate'] / 2) } };
+  const listed = Array.isArray(raw['clients']);
+  const clients = [raw['clients']].flat() as Raw[];
+  for (const [i, group] of clients.entries()) {
+    if (clients.length > 1) yield without(raw, 'clients', i);
+    const changed = (change: Raw): Raw => {
+      const less = clients.map((each, k) => (k === i ? { ...each, ...change } : each));
+      return { ...raw, clients: listed ? less : less[0] };
+    };
+    const { rate, size, retries } = group;
+    if (typeof rate === 'number' && rate > 10) yield changed({ rate: Math.floor(rate / 2) });
+    if (typeof size === 'number' && size > 1) yield changed({ size: Math.floor(size / 2) });
+    if (Number(retries ?? 0) > 0) yield changed({ retries: 0 });
   }
-  if (Number(clients['retries'] ?? 0) > 0) yield { ...raw, clients: { ...clients, retries: 0 } };
 }
 
 /** Undefined if the scenario does not fail with this seed. */

@@ -1,7 +1,7 @@
 // How long things take: samplers of the distributions that a scenario can name,
 // with arithmetic that is the same on every machine.
 import { exp2, log2 } from '../../field/arithmetic.js';
-import type { DistributionSpec } from '../scenario.js';
+import type { DistributionSpec } from '../quantities.js';
 import type { Random } from './random.js';
 
 const ln2 = 0.6931471805599453;

@@ -17,6 +17,10 @@ export interface Place {
   refuseShare: number;
   failShare: number;
   hangs: boolean;
+  errorShare: number;
+  errorMs: Sampler;
+  /** Its host is gone: nothing comes back from it. */
+  vanished: boolean;
 }
 
 /** A backend that is, or was, in a place. Numbers are never used again. */
@@ -81,6 +85,9 @@ export class Backends {
           refuseShare: 0,
           failShare: 0,
           hangs: false,
+          errorShare: 0,
+          errorMs: () => 0,
+          vanished: false,
         };
       }),
     );

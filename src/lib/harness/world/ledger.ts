@@ -6,7 +6,7 @@ import type { Traffic } from '../result.js';
 
 const under = 255;
 
-type Column = Float64Array | Int32Array | Uint8Array;
+type Column = Float64Array | Int32Array | Uint8Array | Uint16Array;
 
 /** The value below which `part` of the sorted values lie (nearest rank); null of none. */
 function quantile(sorted: Float64Array, part: number): number | null {
@@ -24,9 +24,13 @@ export class Ledger {
   end = new Uint8Array(4096).fill(under);
   /** The backend of its last attempt, by its place in the service; -1 for none. */
   place = new Int32Array(4096).fill(-1);
+  /** The group of clients whose request it is, by number. */
+  group = new Uint16Array(4096);
+  /** Attempts that went nowhere, retries among them. */
+  readonly turnedAway: { readonly atMs: number; readonly group: number }[] = [];
 
   /** A new request, by its number. They begin in the order of their numbers. */
-  begin(nowMs: number): number {
+  begin(nowMs: number, group: number): number {
     if (this.count === this.startMs.length) {
       const wider = <T extends Column>(old: T, made: T): T => {
         made.set(old);
@@ -37,7 +41,9 @@ export class Ledger {
       this.endMs = wider(this.endMs, new Float64Array(size));
       this.end = wider(this.end, new Uint8Array(size).fill(under));
       this.place = wider(this.place, new Int32Array(size).fill(-1));
+      this.group = wider(this.group, new Uint16Array(size));
     }
+    this.group[this.count] = group;
     this.startMs[this.count] = nowMs;
     return this.count++;
   }
@@ -59,17 +65,33 @@ export class Ledger {
     return low;
   }
 
-  /** How many of the requests that began in [fromMs, toMs) were answered within `withinMs`. */
-  answeredWithin(fromMs: number, toMs: number, withinMs: number): { of: number; count: number } {
+  /**
+   * How many of the requests that began in [fromMs, toMs) were answered within `withinMs`;
+   * of one group, or of all.
+   */
+  answeredWithin(
+    fromMs: number,
+    toMs: number,
+    withinMs: number,
+    group?: number,
+  ): { of: number; count: number } {
     const to = this.from(toMs);
     let of = 0;
     let count = 0;
     for (let i = this.from(fromMs); i < to; i++) {
-      if (this.end[i] === under) continue;
+      if (this.end[i] === under || (group !== undefined && this.group[i] !== group)) continue;
       of++;
       if (this.end[i] === 0 && (this.endMs[i] ?? 0) - (this.startMs[i] ?? 0) <= withinMs) count++;
     }
     return { of, count };
+  }
+
+  /** Attempts that went nowhere in [fromMs, toMs); of one group, or of all. */
+  refused(fromMs: number, toMs: number, group?: number): number {
+    return this.turnedAway.filter(
+      (each) =>
+        each.atMs >= fromMs && each.atMs < toMs && (group === undefined || each.group === group),
+    ).length;
   }
 
   /** Answers that came in [fromMs, toMs), whenever they were asked for. */
@@ -83,8 +105,8 @@ export class Ledger {
     return count;
   }
 
-  /** Of the requests that began in [fromMs, toMs) and have ended. */
-  traffic(fromMs: number, toMs: number): Traffic {
+  /** Of the requests that began in [fromMs, toMs) and have ended; of one group, or of all. */
+  traffic(fromMs: number, toMs: number, group?: number): Traffic {
     const from = this.from(fromMs);
     const to = this.from(toMs);
     const counts = new Map<End, number>(ends.map((end) => [end, 0]));
@@ -93,7 +115,7 @@ export class Ledger {
     let requests = 0;
     for (let i = from; i < to; i++) {
       const end = ends[this.end[i] ?? under];
-      if (end === undefined) continue;
+      if (end === undefined || (group !== undefined && this.group[i] !== group)) continue;
       requests++;
       counts.set(end, (counts.get(end) ?? 0) + 1);
       if (end === 'answered') {

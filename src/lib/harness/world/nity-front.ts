@@ -12,7 +12,7 @@ import { assignRing } from '../../field/ring.js';
 import type { Law } from '../../field/step.js';
 import type { End } from '../balancer.js';
 import type { Route, RouteName } from '../../routes/route-set.js';
-import type { Front } from './front.js';
+import type { Front, Parting } from './front.js';
 
 /** A node that booted an hour ago: 0 would look like "no agent was ever seen". */
 const bootNs = 3_600_000_000_000;
@@ -161,26 +161,49 @@ export class NityFront implements Front {
     return readField(this.plane).failsafeMode;
   }
 
-  dial(connection: number, service: number, nowMs: number): number {
-    const port = this.sockets.connect(connection, this.ns(nowMs), firstVip + service, servicePort);
+  /** A client's number stands for its network namespace. */
+  dial(connection: number, service: number, client: number, nowMs: number): number {
+    const port = this.sockets.connect(
+      connection,
+      this.ns(nowMs),
+      firstVip + service,
+      servicePort,
+      client,
+    );
     return port < 0 ? -1 : port - firstPort;
+  }
+
+  connecting(connection: number, nowMs: number): void {
+    this.sockets.connecting(connection, this.ns(nowMs));
+  }
+
+  repeated(connection: number, nowMs: number): void {
+    this.sockets.repeated(connection, this.ns(nowMs));
   }
 
   established(connection: number, nowMs: number): void {
     this.sockets.established(connection, this.ns(nowMs));
   }
 
-  sent(connection: number, exchange: number, nowMs: number): void {
-    this.sockets.sent(connection, this.ns(nowMs), exchange);
+  sent(connection: number, before: number, acknowledged: boolean, nowMs: number): void {
+    this.sockets.sent(connection, this.ns(nowMs), before, acknowledged ? 1 : 0);
   }
 
-  answered(connection: number, exchange: number, nowMs: number): void {
-    this.sockets.received(connection, this.ns(nowMs), exchange);
+  answered(connection: number, sends: number, nowMs: number): void {
+    this.sockets.received(connection, this.ns(nowMs), sends);
   }
 
-  over(connection: number, nowMs: number, _endpoint: number, _latencyMs: number, end: End): void {
+  over(
+    connection: number,
+    nowMs: number,
+    _endpoint: number,
+    _latencyMs: number,
+    _end: End,
+    parting: Parting,
+  ): void {
     const ns = this.ns(nowMs);
-    if (end === 'refused' || end === 'failed') this.sockets.reset(connection, ns);
-    this.sockets.closed(connection, ns);
+    if (parting === 'reset') this.sockets.reset(connection, ns);
+    if (parting === 'finished') this.sockets.finished(connection, ns);
+    this.sockets.closed(connection, ns, parting === 'backend' ? 1 : 0);
   }
 }

@@ -85,6 +85,7 @@ function replace(
       const old = world.backends.endpoints[served[place] ?? -1];
       if (old === undefined) return;
       old.gone = true;
+      world.breakKept((endpoint) => endpoint === old);
       world.at(world.nowMs + fault.lag, () => {
         const made = world.backends.newEndpoint(service, place);
         if (fault.cold !== undefined) {
@@ -96,6 +97,19 @@ function replace(
       });
     });
   }
+}
+
+/** A process that is gone resets what it had; a host that is gone says nothing. */
+function down({ world }: Stage, fault: FaultOf<'down'>, places: readonly Place[]): void {
+  const set = (is: boolean) => () => {
+    for (const place of places) {
+      if (fault.does === 'vanish') place.vanished = is;
+      else place.refuseShare += is ? 1 : -1;
+    }
+    if (is && fault.does === 'refuse')
+      world.breakAll(({ place }) => places.some((each) => each === world.backends.places[place]));
+  };
+  between(world, fault, set(true), set(false));
 }
 
 function harmAgents({ world, agents, stopped }: Stage, fault: FaultOf<'agent'>): void {
@@ -117,7 +131,7 @@ function harmAgents({ world, agents, stopped }: Stage, fault: FaultOf<'agent'>):
 }
 
 function play(stage: Stage, fault: Fault): void {
-  const { world, scenario } = stage;
+  const { world, scenario, seed } = stage;
   const numbers = 'backends' in fault ? (backendsNamed(scenario, fault.backends) ?? []) : [];
   const places = numbers.flatMap((number) => world.backends.places[number] ?? []);
   const each = (change: (place: Place) => void) => () => {
@@ -151,6 +165,32 @@ function play(stage: Stage, fault: Fault): void {
         each((place) => (place.hangs = false)),
       );
       return;
+    case 'errors': {
+      const errorMs = samplerOf(fault.service, randomOf(seed, `errors from ${fault.from}`));
+      between(
+        world,
+        fault,
+        each((place) => {
+          place.errorShare += fault.share;
+          place.errorMs = errorMs;
+        }),
+        each((place) => (place.errorShare -= fault.share)),
+      );
+      return;
+    }
+    case 'down':
+      down(stage, fault, places);
+      return;
+    case 'shared-slow': {
+      const addsMs = samplerOf(fault.adds, randomOf(seed, `shared from ${fault.from}`));
+      between(
+        world,
+        fault,
+        () => (world.sharedMs = addsMs),
+        () => (world.sharedMs = undefined),
+      );
+      return;
+    }
     case 'load':
       between(
         world,
@@ -184,6 +224,12 @@ function describe(fault: Fault): string {
       return `${whom}: fails ${fault.share * 100} %`;
     case 'hang':
       return `${whom}: hangs`;
+    case 'errors':
+      return `${whom}: answers ${fault.share * 100} % with errors`;
+    case 'down':
+      return fault.does === 'refuse' ? `${whom}: down` : `${whom}: vanished`;
+    case 'shared-slow':
+      return 'what all share is slow';
     case 'load':
       return `load × ${fault.factor}`;
     case 'replace':

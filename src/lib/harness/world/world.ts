@@ -2,28 +2,20 @@
 // refuses or hangs, and the clock is whatever comes next. Nothing here balances anything.
 //
 // A connection takes one trip of the path to be established or refused, and another for
-// each exchange, which is travelled after the backend has done its work.
-import { exponential } from '../chance/distributions.js';
+// each exchange, which is travelled after the backend has done its work. What follows the
+// handshake is the protocol's that the group of clients speaks.
+import { exponential, type Sampler } from '../chance/distributions.js';
 import { randomOf, type Random } from '../chance/random.js';
 import type { End, Load, NodeView } from '../balancer.js';
-import { rateAt, type Scenario } from '../scenario.js';
-import { Backends, type Endpoint, type Placed } from './backends.js';
+import { rateAt } from '../clients.js';
+import type { Scenario } from '../scenario.js';
+import { Backends, type Endpoint } from './backends.js';
 import { Calendar } from './calendar.js';
+import { Connections, type Surroundings } from './connections.js';
+import { Event } from './events.js';
 import type { Front } from './front.js';
+import { allHabits, type Habits } from './habits.js';
 import { Ledger } from './ledger.js';
-
-/** What the calendar's events mean. */
-const Event = {
-  arrive: 0,
-  reach: 1,
-  finish: 2,
-  answer: 3,
-  giveUp: 4,
-  redial: 5,
-  think: 6,
-  /** From here on the one who set it is told. */
-  call: 7,
-} as const;
 
 export interface WorldOptions {
   readonly scenario: Scenario;
@@ -36,8 +28,10 @@ export interface WorldOptions {
 
 /** A probe is answered by the connection's own task: a trip there and back, no work. */
 const leastTripMs = 0.05;
+/** After a subscriber lost its connection, until it dials again. */
+const subscribesAgainMs = 1000;
 
-export class World {
+export class World implements Surroundings {
   readonly calendar = new Calendar();
   readonly ledger = new Ledger();
   readonly backends: Backends;
@@ -48,22 +42,18 @@ export class World {
   connects = 0;
   /** Multiplies the rate of arrivals. */
   load = 1;
+  /** What each answer waits for beyond its backend's work. */
+  sharedMs: Sampler | undefined;
 
   private readonly scenario: Scenario;
+  private readonly groups: readonly Habits[];
   private readonly calls: (() => void)[] = [];
   private readonly freeCalls: number[] = [];
-  private readonly arrivals: Random;
-  private readonly luck: Random;
+  readonly luck: Random;
   private readonly onPick: WorldOptions['onPick'];
-  private arrivalStamp = 0;
-
-  // Connections, by number.
-  private readonly stamp: number[] = [];
-  private readonly requestOf: number[] = [];
-  private readonly endpointOf: number[] = [];
-  private readonly exchangeOf: number[] = [];
-  private readonly dialledMs: number[] = [];
-  private readonly freeConnections: number[] = [];
+  /** By group. */
+  private readonly arrivalStamps: number[];
+  private readonly connections = new Connections(this);
 
   // Requests that may still be dialled again, by number.
   private readonly attempts = new Map<number, number>();
@@ -72,7 +62,8 @@ export class World {
   constructor({ scenario, seed, makeFront, onPick }: WorldOptions) {
     this.scenario = scenario;
     this.onPick = onPick;
-    this.arrivals = randomOf(seed, 'arrivals');
+    this.groups = allHabits(scenario, seed);
+    this.arrivalStamps = this.groups.map(() => 0);
     this.luck = randomOf(seed, 'luck');
     this.backends = new Backends(scenario, seed, (atMs, job) => {
       this.calendar.at(atMs, Event.finish, job);
@@ -86,7 +77,7 @@ export class World {
     this.served.forEach((_, service) => {
       this.announce(service);
     });
-    this.nextArrival();
+    for (const group of this.groups) this.beginGroup(group);
   }
 
   private viewOf(random: Random): NodeView {
@@ -125,46 +116,56 @@ export class World {
   private happen(kind: number, who: number, which: number): void {
     switch (kind) {
       case Event.arrive:
-        if (which === this.arrivalStamp) this.arrive();
-        break;
-      case Event.reach:
-        if (which === this.stamp[who]) this.reach(who);
-        break;
+        if (which === this.arrivalStamps[who]) this.arrive(this.groupOf(who));
+        return;
       case Event.finish:
         this.finish(who);
-        break;
-      case Event.answer:
-        if (which === this.stamp[who]) this.answer(who);
-        break;
-      case Event.giveUp:
-        if (which === this.stamp[who]) this.end(who, 'timedOut');
-        break;
+        return;
       case Event.redial:
         this.dial(who);
-        break;
-      case Event.think:
-        if (which === this.stamp[who]) this.again(who);
-        break;
-      default: {
+        return;
+      case Event.call: {
         const call = this.calls[who];
         this.freeCalls.push(who);
         call?.();
+        return;
       }
+      default:
+        this.connections.happen(who, which, kind);
     }
+  }
+
+  private beginGroup({ number, spec }: Habits): void {
+    if (spec.speaks !== 'pool') {
+      this.nextArrival(number);
+      return;
+    }
+    for (let i = 0; i < spec.size; i++)
+      this.at(this.nowMs + (i * spec.within) / spec.size, () => {
+        this.dial(this.come(this.groupOf(number)));
+      });
   }
 
   /** The rate of arrivals changed: what was drawn for the old one is void. */
   setLoad(factor: number): void {
     this.load = factor;
-    this.nextArrival();
+    for (const { number } of this.groups) this.nextArrival(number);
   }
 
-  private nextArrival(): void {
-    const { rate, arrivals } = this.scenario.clients;
-    this.arrivalStamp++;
+  groupOf(number: number): Habits {
+    const group = this.groups[number];
+    if (group === undefined) throw new Error(`there is no group of clients ${number}`);
+    return group;
+  }
+
+  private nextArrival(number: number): void {
+    const { spec, arrivals: random } = this.groupOf(number);
+    if (spec.speaks === 'pool') return;
+    const { rate, arrivals } = spec;
+    const stamp = (this.arrivalStamps[number] ?? 0) + 1;
+    this.arrivalStamps[number] = stamp;
     const perMs = (rateAt(rate, this.nowMs) * this.load) / 1000;
-    const gapMs =
-      perMs === 0 ? Infinity : (arrivals === 'even' ? 1 : exponential(this.arrivals)) / perMs;
+    const gapMs = perMs === 0 ? Infinity : (arrivals === 'even' ? 1 : exponential(random)) / perMs;
     const step =
       typeof rate === 'number'
         ? Infinity
@@ -172,154 +173,72 @@ export class World {
     // Arrivals of a Poisson process have no memory: at a step of the rate one draws again.
     if (this.nowMs + gapMs >= step)
       this.at(step, () => {
-        this.nextArrival();
+        this.nextArrival(number);
       });
-    else if (gapMs < Infinity)
-      this.calendar.at(this.nowMs + gapMs, Event.arrive, 0, this.arrivalStamp);
+    else if (gapMs < Infinity) this.calendar.at(this.nowMs + gapMs, Event.arrive, number, stamp);
   }
 
-  private arrive(): void {
-    const { services, nodes } = this.scenario;
-    const request = this.ledger.begin(this.nowMs);
-    const node = nodes === 1 ? 0 : Math.floor(this.arrivals() * nodes);
-    const service = services === 1 ? 0 : Math.floor(this.arrivals() * services);
-    this.home[request] = node * services + service;
-    this.nextArrival();
+  private arrive(group: Habits): void {
+    const request = this.come(group);
+    this.nextArrival(group.number);
     this.dial(request);
   }
 
-  private nodeOf(request: number): number {
-    return Math.floor((this.home[request] ?? 0) / this.scenario.services);
+  /** A request from some node to some service. */
+  private come(group: Habits): number {
+    const { services, nodes } = this.scenario;
+    const request = this.ledger.begin(this.nowMs, group.number);
+    const node = nodes === 1 ? 0 : Math.floor(group.arrivals() * nodes);
+    const service = services === 1 ? 0 : Math.floor(group.arrivals() * services);
+    this.home[request] = node * services + service;
+    return request;
   }
 
-  private frontOf(request: number): Front {
-    const front = this.fronts[this.nodeOf(request)];
-    if (front === undefined) throw new Error(`request ${request} comes from no node`);
+  begin({ number }: Habits, home: number): number {
+    const request = this.ledger.begin(this.nowMs, number);
+    this.home[request] = home;
+    return request;
+  }
+
+  frontOf(home: number): Front {
+    const front = this.fronts[Math.floor(home / this.scenario.services)];
+    if (front === undefined) throw new Error(`there is no node that ${home} is on`);
     return front;
   }
 
+  serviceOf(home: number): number {
+    return home % this.scenario.services;
+  }
+
   private dial(request: number): void {
-    const connection = this.freeConnections.pop() ?? this.stamp.length;
-    const service = (this.home[request] ?? 0) % this.scenario.services;
+    const group = this.groupOf(this.ledger.group[request] ?? -1);
     this.connects++;
-    const number = this.frontOf(request).dial(connection, service, this.nowMs);
-    const placed = this.backends.find(number);
-    this.stamp[connection] ??= 0;
-    this.requestOf[connection] = request;
-    this.endpointOf[connection] = number;
-    this.exchangeOf[connection] = 0;
-    this.dialledMs[connection] = this.nowMs;
-    if (placed === undefined) {
-      this.freeConnections.push(connection);
-      this.ended(request, 'turnedAway');
-      return;
-    }
-    const { endpoint, place } = placed;
-    if (endpoint.service !== service) {
-      throw new Error(`a connect to service ${service} went to service ${endpoint.service}`);
-    }
+    this.connections.dial(request, group, this.home[request] ?? -1);
+  }
+
+  picked(request: number, endpoint: Endpoint): void {
     this.ledger.place[request] = endpoint.place;
     this.onPick?.(this.nowMs, endpoint);
-    const stamp = this.stamp[connection] ?? 0;
-    this.calendar.at(this.nowMs + this.scenario.clients.timeout, Event.giveUp, connection, stamp);
-    this.calendar.at(this.nowMs + place.pathMs, Event.reach, connection, stamp);
-  }
-
-  private placeOf(connection: number): Placed {
-    const placed = this.backends.find(this.endpointOf[connection] ?? -1);
-    if (placed === undefined) throw new Error('a connection to nobody');
-    return placed;
-  }
-
-  /** The handshake's end. */
-  private reach(connection: number): void {
-    const placed = this.placeOf(connection);
-    const { endpoint, place } = placed;
-    const full = this.backends.isFull(placed);
-    if (endpoint.gone || full || (place.refuseShare > 0 && this.luck() < place.refuseShare)) {
-      this.end(connection, 'refused');
-      return;
-    }
-    this.frontOf(this.requestOf[connection] ?? 0).established(connection, this.nowMs);
-    this.exchange(connection);
-  }
-
-  /** The client asks. */
-  private exchange(connection: number): void {
-    const exchange = this.exchangeOf[connection] ?? 0;
-    const request = this.requestOf[connection] ?? 0;
-    this.frontOf(request).sent(connection, exchange, this.nowMs);
-    const placed = this.placeOf(connection);
-    const { endpoint, place } = placed;
-    if (endpoint.gone || (place.failShare > 0 && this.luck() < place.failShare)) {
-      this.end(connection, 'failed');
-      return;
-    }
-    if (place.hangs) return;
-    this.backends.take(placed, connection, this.stamp[connection] ?? 0, this.nowMs);
   }
 
   private finish(job: number): void {
     const done = this.backends.finish(job, this.nowMs);
-    const { endpoint, place, connection, stamp } = done;
-    if (stamp === this.stamp[connection] && !place.hangs) {
-      if (endpoint.gone) this.end(connection, 'failed');
-      else if (place.pathMs === 0) this.answer(connection);
-      else this.calendar.at(this.nowMs + place.pathMs, Event.answer, connection, stamp);
-    }
+    this.connections.worked(done.connection, done.stamp);
     this.backends.beginNext(done, this.nowMs);
   }
 
-  private answer(connection: number): void {
-    const { exchanges, think } = this.scenario.clients;
-    const request = this.requestOf[connection] ?? 0;
-    const exchange = this.exchangeOf[connection] ?? 0;
-    this.frontOf(request).answered(connection, exchange, this.nowMs);
-    if (exchange + 1 >= exchanges) {
-      this.end(connection, 'answered');
-      return;
-    }
+  succeeded(request: number): void {
     this.ledger.close(request, this.nowMs, 'answered');
     this.attempts.delete(request);
-    this.exchangeOf[connection] = exchange + 1;
-    const stamp = (this.stamp[connection] ?? 0) + 1;
-    this.stamp[connection] = stamp;
-    if (think === 0) this.again(connection);
-    else this.calendar.at(this.nowMs + think, Event.think, connection, stamp);
   }
 
-  /** The next exchange of a connection: a request of its own. */
-  private again(connection: number): void {
-    const before = this.requestOf[connection] ?? 0;
-    const request = this.ledger.begin(this.nowMs);
-    this.home[request] = this.home[before] ?? 0;
-    this.ledger.place[request] = this.ledger.place[before] ?? -1;
-    this.requestOf[connection] = request;
-    this.dialledMs[connection] = this.nowMs;
-    const { timeout } = this.scenario.clients;
-    this.calendar.at(this.nowMs + timeout, Event.giveUp, connection, this.stamp[connection] ?? 0);
-    this.exchange(connection);
-  }
-
-  /** The connection is over. */
-  private end(connection: number, end: End): void {
-    const request = this.requestOf[connection] ?? 0;
-    const latencyMs = this.nowMs - (this.dialledMs[connection] ?? 0);
-    this.stamp[connection] = (this.stamp[connection] ?? 0) + 1;
-    this.frontOf(request).over(
-      connection,
-      this.nowMs,
-      this.endpointOf[connection] ?? -1,
-      latencyMs,
-      end,
-    );
-    this.freeConnections.push(connection);
-    this.ended(request, end);
-  }
-
-  /** The client's attempt is over: it is content, tries again, or has tried enough. */
-  private ended(request: number, end: End): void {
-    const { retries, backoff } = this.scenario.clients;
+  /** The client is content, tries again, or has tried enough. */
+  ended(request: number, end: End): void {
+    const group = this.groupOf(this.ledger.group[request] ?? -1);
+    const { spec } = group;
+    if (end === 'turnedAway')
+      this.ledger.turnedAway.push({ atMs: this.nowMs, group: group.number });
+    const { retries, backoff } = spec.speaks === 'pool' ? { retries: 0, backoff: 0 } : spec;
     const tried = this.attempts.get(request) ?? 0;
     if (end !== 'answered' && tried < retries) {
       this.attempts.set(request, tried + 1);
@@ -328,6 +247,30 @@ export class World {
     }
     this.attempts.delete(request);
     this.ledger.close(request, this.nowMs, end);
+    // A pool's request ends apart from its success only when its connection does.
+    if (spec.speaks === 'pool') this.reopen(group, spec.reopens);
+  }
+
+  lost(group: Habits, end: End): void {
+    const { spec } = group;
+    if (spec.speaks === 'pool') this.reopen(group, end === 'answered' ? 0 : spec.reopens);
+    else if (end !== 'answered') this.reopen(group, subscribesAgainMs);
+  }
+
+  private reopen(group: Habits, inMs: number): void {
+    this.at(this.nowMs + inMs, () => {
+      this.dial(this.come(group));
+    });
+  }
+
+  /** The process of these backends is gone, and with it every connection that they had. */
+  breakAll(struck: (endpoint: Endpoint) => boolean): void {
+    this.connections.breakAll(struck);
+  }
+
+  /** As breakAll, of connections whose clients wait for no work: they would never notice. */
+  breakKept(struck: (endpoint: Endpoint) => boolean): void {
+    this.connections.breakKept(struck);
   }
 
   private probe(number: number, heard: (load: Load) => void): void {
@@ -336,7 +279,7 @@ export class World {
     const { endpoint, place } = placed;
     const half = Math.max(leastTripMs, place.pathMs) / 2;
     this.at(this.nowMs + half, () => {
-      if (endpoint.gone || place.hangs || place.refuseShare >= 1) return;
+      if (endpoint.gone || place.hangs || place.vanished || place.refuseShare >= 1) return;
       const load = this.backends.loadOf(endpoint);
       this.at(this.nowMs + half, () => {
         heard(load);
