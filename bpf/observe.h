@@ -110,9 +110,9 @@ static __always_inline void nity_observe_failure(const struct nity_field_state *
 		nity_write(live->accusers, failures > 1 && nity_read(live->accusers) ? 2 : 1);
 		nity_write(live->accuser, client);
 		nity_write(live->accuser_failures, 1);
-		/* One failure too few for a suspicion of its own; with 1 it is enough. */
-		if (field->suspect_after == 1)
-			nity_write(live->accuser_until_ns, now_ns + field->suspect_ns);
+		/* The suspicion of the accuser before is not this one's; with 1 it has its own. */
+		nity_write(live->accuser_until_ns,
+			   field->suspect_after == 1 ? now_ns + field->suspect_ns : 0);
 	}
 	if (!field->suspect_after || failures < field->suspect_after ||
 	    nity_read(live->accusers) < 2)
