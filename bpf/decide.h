@@ -101,7 +101,7 @@ static __always_inline __u32 nity_histogram_bucket(__u64 ns)
 	__u64 x = ns >> NITY_HISTOGRAM_SHIFT;
 	__u32 bucket = x ? nity_log2(x) + 1 : 0;
 
-	/* Past 2^41 ns (37 minutes) everything is in the last bucket. */
+	/* From 2^34 ns (17 s) on everything is in the last bucket. */
 	return bucket < NITY_HISTOGRAM_BUCKETS ? bucket : NITY_HISTOGRAM_BUCKETS - 1;
 }
 
@@ -284,7 +284,8 @@ static __always_inline __u64 nity_load(const struct nity_field_state *field,
  * clients cannot add to: when it waits for several at the first and for next to none at
  * the second.
  */
-static __always_inline int nity_lighter(const struct nity_pick *first, const struct nity_pick *second,
+static __always_inline int nity_lighter(const struct nity_pick *first,
+					const struct nity_pick *second,
 					const struct nity_field_state *field,
 					const struct nity_rt_control *control, __u32 table,
 					__u64 turn)

@@ -83,25 +83,25 @@ static __always_inline __u32 client_of(struct nity_dial *dial)
  */
 static __always_inline __u32 lane_of(struct nity_rt_control *control, __u32 client)
 {
-	__u32 lane = client & (NITY_LANES - 1), found = 0;
+	__u32 lane = client & (NITY_LANES - 1), found = 0, at = lane;
+	/* Read once: two CPUs that dial for one client must not find different lanes free. */
+	__u32 there[NITY_LANES];
 
 #pragma GCC unroll 4
 	for (int i = 0; i < NITY_LANES; i++) {
-		__u32 there = nity_read(control->clients[i]);
 		/* All ones where the lane is the client's: branches would be states again. */
-		__u32 mine = (__u32)(((__u64)(there ^ client) - 1) >> 32);
+		__u32 mine;
 
+		there[i] = nity_read(control->clients[i]);
+		mine = (__u32)(((__u64)(there[i] ^ client) - 1) >> 32);
 		lane = (lane & ~mine) | (i & mine);
 		found |= mine;
 	}
 	/* A client that is new takes a free lane, and is found there the next time. */
 	if (!found) {
-		__u32 at = client & (NITY_LANES - 1);
-
 #pragma GCC unroll 4
 		for (int i = 0; i < NITY_LANES; i++) {
-			__u32 there = nity_read(control->clients[i]);
-			__u32 free = (__u32)(((__u64)there - 1) >> 32);
+			__u32 free = (__u32)(((__u64)there[i] - 1) >> 32);
 
 			at = (at & ~free) | (i & free);
 		}

@@ -110,9 +110,9 @@ static __always_inline void nity_observe_failure(const struct nity_field_state *
 		nity_write(live->accusers, failures > 1 && nity_read(live->accusers) ? 2 : 1);
 		nity_write(live->accuser, client);
 		nity_write(live->accuser_failures, 1);
-		/* One failure too few for a suspicion of its own; with 1 it is enough. */
-		if (field->suspect_after == 1)
-			nity_write(live->accuser_until_ns, now_ns + field->suspect_ns);
+		/* The suspicion of the accuser before is not this one's; with 1 it has its own. */
+		nity_write(live->accuser_until_ns,
+			   field->suspect_after == 1 ? now_ns + field->suspect_ns : 0);
 	}
 	if (!field->suspect_after || failures < field->suspect_after ||
 	    nity_read(live->accusers) < 2)
@@ -181,8 +181,9 @@ static __always_inline enum nity_counter nity_observe_unsent(const struct nity_l
  * The client let go of the socket: close(), exit, or another connect() on it. To give up is
  * its own affair; how often clients do, the agent compares between backends.
  */
-static __always_inline enum nity_counter
-nity_observe_release(struct nity_flow *flow, const struct nity_ledger *ledger, __u64 now_ns)
+static __always_inline enum nity_counter nity_observe_release(struct nity_flow *flow,
+							      const struct nity_ledger *ledger,
+							      __u64 now_ns)
 {
 	switch (nity_observe_settle(flow, ledger->live, now_ns)) {
 	case NITY_FLOW_PICKED:
@@ -275,12 +276,14 @@ static __always_inline void nity_observe_more(const struct nity_ledger *ledger,
 					      __u64 now_ns)
 {
 	__u64 later_ns = now_ns - since_ns;
+	/* Read first: an answer on another CPU may end the exchange as soon as it is swapped. */
+	__u32 exchange = nity_read(flow->exchange);
 
 	if (__sync_val_compare_and_swap(&flow->request_ns, since_ns, now_ns) != since_ns)
 		return;
 	flow->sent_seq = seq;
 	nity_add(&ledger->live->waiting_since_ns, later_ns);
-	if (flow->exchange != NITY_EXCHANGE_FIRST)
+	if (exchange != NITY_EXCHANGE_FIRST)
 		return;
 	nity_add(&ledger->live->first_since_ns, later_ns);
 	nity_add(&ledger->lane->first_since_ns, later_ns);

@@ -74,7 +74,7 @@ napi_value dial(napi_env env, napi_callback_info info)
 	*call.socket = {};
 	call.socket->socket_cookie = ++call.pool->cookies;
 	call.socket->netns_cookie = uint64_t(call.rest[2]);
-	if (!nity_model_connect(call.model(), call.socket, &to))
+	if (!nity_model_dial(call.model(), call.socket, &to))
 		port = ntohs(to.port);
 	napi_create_int32(env, port, &went);
 	return went;

@@ -72,8 +72,8 @@ static struct bpf_sock_addr addressed(struct nity_model_socket *socket,
 	return ctx;
 }
 
-int nity_model_connect(struct nity_model *model, struct nity_model_socket *socket,
-		       struct nity_model_address *address)
+int nity_model_dial(struct nity_model *model, struct nity_model_socket *socket,
+		    struct nity_model_address *address)
 {
 	struct bpf_sock_addr ctx = addressed(socket, address);
 
@@ -88,6 +88,35 @@ int nity_model_connect(struct nity_model *model, struct nity_model_socket *socke
 	return 0;
 }
 
+static void told(struct nity_model *model, struct nity_model_socket *socket, __u32 op)
+{
+	struct bpf_sock_ops ctx = { .op = op };
+
+	model_now = model;
+	ctx.sk = &socket->sk;
+	nity_sockops(&ctx);
+}
+
+void nity_model_connecting(struct nity_model *model, struct nity_model_socket *socket)
+{
+	told(model, socket, BPF_SOCK_OPS_TCP_CONNECT_CB);
+}
+
+void nity_model_repeated(struct nity_model *model, struct nity_model_socket *socket)
+{
+	told(model, socket, BPF_SOCK_OPS_RTO_CB);
+}
+
+int nity_model_connect(struct nity_model *model, struct nity_model_socket *socket,
+		       struct nity_model_address *address)
+{
+	int refused = nity_model_dial(model, socket, address);
+
+	if (!refused)
+		nity_model_connecting(model, socket);
+	return refused;
+}
+
 void nity_model_getpeername(struct nity_model *model, struct nity_model_socket *socket,
 			    struct nity_model_address *address)
 {
@@ -99,28 +128,9 @@ void nity_model_getpeername(struct nity_model *model, struct nity_model_socket *
 	address->port = ctx.user_port;
 }
 
-static void socket_event(struct nity_model *model, struct nity_model_socket *socket, __u32 op)
-{
-	struct bpf_sock_ops ctx = { .op = op };
-
-	model_now = model;
-	ctx.sk = &socket->sk;
-	nity_sockops(&ctx);
-}
-
-void nity_model_connecting(struct nity_model *model, struct nity_model_socket *socket)
-{
-	socket_event(model, socket, BPF_SOCK_OPS_TCP_CONNECT_CB);
-}
-
-void nity_model_repeated(struct nity_model *model, struct nity_model_socket *socket)
-{
-	socket_event(model, socket, BPF_SOCK_OPS_RTO_CB);
-}
-
 void nity_model_established(struct nity_model *model, struct nity_model_socket *socket)
 {
-	socket_event(model, socket, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
+	told(model, socket, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB);
 }
 
 void nity_model_ended(struct nity_model *model, struct nity_model_socket *socket,

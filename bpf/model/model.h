@@ -70,19 +70,18 @@ struct nity_model_address {
 	__be16 port;
 };
 
-/*
- * What runs at connect(): 0 with `address` rewritten if it is a service's, or
- * -ECONNREFUSED. No SYN is sent by it: whoever sends one says so with
- * nity_model_connecting(), and a connect that fails before it never does.
- */
+/* connect() before TCP: 0 with `address` rewritten if it is a service's, or -ECONNREFUSED. */
+int nity_model_dial(struct nity_model *model, struct nity_model_socket *socket,
+		    struct nity_model_address *address);
+/* TCP sends the SYN: at once, or with the first bytes of a fast-open socket, or never. */
+void nity_model_connecting(struct nity_model *model, struct nity_model_socket *socket);
+/* TCP sends something again that was not acknowledged; before the establishment, the SYN. */
+void nity_model_repeated(struct nity_model *model, struct nity_model_socket *socket);
+/* The two together, as for most sockets. */
 int nity_model_connect(struct nity_model *model, struct nity_model_socket *socket,
 		       struct nity_model_address *address);
 void nity_model_getpeername(struct nity_model *model, struct nity_model_socket *socket,
 			    struct nity_model_address *address);
-/* The SYN is sent. */
-void nity_model_connecting(struct nity_model *model, struct nity_model_socket *socket);
-/* Nobody answered the SYN, and it is sent once more. */
-void nity_model_repeated(struct nity_model *model, struct nity_model_socket *socket);
 void nity_model_established(struct nity_model *model, struct nity_model_socket *socket);
 /* TCP closed the connection under the client: what decides how is what TCP had seen by then. */
 void nity_model_ended(struct nity_model *model, struct nity_model_socket *socket,

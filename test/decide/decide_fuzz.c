@@ -3,7 +3,8 @@
  * Random fields, some of them corrupt, and random histories of sockets. Whatever
  * happens, a pick is one of the route's own backends, a connect is either picked
  * or refused, soft never lets more through than its budget, each flow holds
- * exactly one open count, and what waits for an answer is what the sockets say.
+ * exactly one open count, what waits for an answer is what the sockets say, and
+ * what no SYN was sent for leaves no word of failure.
  */
 #include "plane.h"
 
@@ -72,6 +73,7 @@ static void reuse(struct node *node, __u32 backend, struct input *input)
 {
 	memset(&node->live[backend], 0, sizeof(node->live[backend]));
 	memset(&node->counts[backend], 0, sizeof(node->counts[backend]));
+	memset(&node->clients[backend], 0, sizeof(node->clients[backend]));
 	node->backends[backend].generation++;
 	node->backends[backend].route = next(input) % TEST_ROUTES;
 }
@@ -94,7 +96,8 @@ static void control_change(struct nity_rt_control *control, __u64 now_ns, struct
 		control->override_burst_ns = next(input) * MS;
 		break;
 	case 3:
-		control->gear = value % 3;
+		/* One that does not exist, too. */
+		control->gear = value % 4;
 		control->affinity_seconds = next(input) % 4;
 		break;
 	case 4: /* sizes that are no power of two, and ranges past the end */
@@ -164,7 +167,7 @@ static void check_books(const struct world *world)
 	/* Equal to a count of sockets: so never below zero either. */
 	for (int i = 0; i < TEST_BACKENDS; i++) {
 		REQUIRE(node->live[i].open == open[i]);
-		REQUIRE(waiting_agrees(&node->live[i], &waiting[i]));
+		REQUIRE(waiting_agrees(&node->live[i], &node->clients[i], &waiting[i]));
 	}
 }
 
@@ -176,7 +179,7 @@ static void release_all(struct world *world)
 	for (int i = 0; i < SOCKETS; i++)
 		nity_model_release(&node->model, &world->sockets[i], i & 1);
 	for (int i = 0; i < TEST_BACKENDS; i++)
-		REQUIRE(node->live[i].open == 0 && nobody_waits(&node->live[i]));
+		REQUIRE(node->live[i].open == 0 && nobody_waits(node, i));
 }
 
 /* The mode in force, said here a second time and in other words than admit.h's. */
@@ -222,7 +225,10 @@ static void dial_and_check(struct world *world, struct nity_model_socket *socket
 	__u64 picked = count_between(node, NITY_PICKED_GEAR, NITY_PICKED_FALLBACK);
 	__u64 refused = count_between(node, NITY_REFUSED_HARD, NITY_REFUSED_BOUNDARY);
 	__u32 mode = mode_of(node, control);
-	__u32 backend = node_dial(node, socket, route);
+	struct nity_model_address address = { VIP(route), htons(80) };
+	__u32 backend = nity_model_dial(&node->model, socket, &address) ?
+				0 :
+				ntohl(address.address) - 0x7f000000u;
 	/* Every decision is sampled, so the event is this one. */
 	enum nity_counter outcome = node->model.event.outcome;
 
@@ -240,8 +246,18 @@ static void dial_and_check(struct world *world, struct nity_model_socket *socket
 		REQUIRE(node->backends[backend].route == route);
 		REQUIRE(node->backends[backend].state != NITY_BACKEND_FREE);
 		REQUIRE(socket->flow.backend == backend && socket->flow.route == route);
-		REQUIRE(socket->flow.phase == NITY_FLOW_CONNECTING);
+		REQUIRE(socket->flow.phase == NITY_FLOW_PICKED && socket->flow.lane < NITY_LANES);
 	}
+}
+
+/* Nobody's failure is booked of a flow without a SYN, whatever ends it. */
+static void check_unsent(const struct world *world, const struct nity_model_socket *socket,
+			 const struct nity_flow *before, const struct nity_backend_live *live)
+{
+	if (before->phase != NITY_FLOW_PICKED || socket->flow.phase != NITY_FLOW_SETTLED)
+		return;
+	REQUIRE(world->node.live[before->backend].failures == live->failures);
+	REQUIRE(world->node.live[before->backend].accuser_failures == live->accuser_failures);
 }
 
 static void act(struct world *world, struct input *input)
@@ -250,6 +266,8 @@ static void act(struct world *world, struct input *input)
 	uint8_t action = next(input);
 	struct nity_model_socket *socket = &world->sockets[action / 16 % SOCKETS];
 	int odd = action & 1, segments, retransmits;
+	struct nity_flow flow = socket->flow;
+	struct nity_backend_live live = node->live[flow.backend];
 	/* Near where sequence numbers wrap around. */
 	__s8 seq;
 
@@ -257,7 +275,11 @@ static void act(struct world *world, struct input *input)
 	case 0:
 	case 1:
 		socket->sk.src_port = next(input) % 3;
+		/* More clients than lanes. */
+		socket->user = next(input) % 7;
 		dial_and_check(world, socket, 1 + odd);
+		if (next(input) % 4)
+			nity_model_connecting(&node->model, socket);
 		break;
 	case 2:
 	case 3:
@@ -267,6 +289,7 @@ static void act(struct world *world, struct input *input)
 	case 4:
 	case 5:
 		nity_model_release(&node->model, socket, odd);
+		check_unsent(world, socket, &flow, &live);
 		break;
 	case 6:
 	case 7: /* from steps finer than a token to steps beyond every threshold */
@@ -285,12 +308,22 @@ static void act(struct world *world, struct input *input)
 		nity_model_received(&node->model, socket, seq, next(input));
 		break;
 	case 12:
-		nity_model_established(&node->model, socket);
+		switch (next(input) % 3) {
+		case 0:
+			nity_model_connecting(&node->model, socket);
+			break;
+		case 1:
+			nity_model_repeated(&node->model, socket);
+			break;
+		default:
+			nity_model_established(&node->model, socket);
+		}
 		break;
 	case 13:
 		segments = next(input);
 		retransmits = segments / 2;
 		nity_model_ended(&node->model, socket, segments & 1, retransmits & 1, segments & 4);
+		check_unsent(world, socket, &flow, &live);
 		break;
 	case 14:
 		disturb(node, input);

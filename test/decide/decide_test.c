@@ -7,6 +7,8 @@
 #include "pick_cases.h"
 #include "standing_cases.h"
 #include "observe_cases.h"
+#include "client_cases.h"
+#include "bounded_cases.h"
 #include "exchange_cases.h"
 #include "tls_cases.h"
 #include "waiting_cases.h"
@@ -20,6 +22,8 @@ static const struct {
 	{ pick_tests, COUNT(pick_tests) },
 	{ standing_tests, COUNT(standing_tests) },
 	{ observe_tests, COUNT(observe_tests) },
+	{ client_tests, COUNT(client_tests) },
+	{ bounded_tests, COUNT(bounded_tests) },
 	{ exchange_tests, COUNT(exchange_tests) },
 	{ tls_tests, COUNT(tls_tests) },
 	{ waiting_tests, COUNT(waiting_tests) },

@@ -124,6 +124,7 @@ static void play(struct node *node, const struct script *script, __u32 start)
 	struct nity_model_socket socket = { .socket_cookie = 1 };
 	struct nity_backend_counters *counts;
 	struct nity_backend_live *live;
+	struct nity_lane *lane;
 	__u64 established_ns;
 	__u32 backend;
 
@@ -148,9 +149,19 @@ static void play(struct node *node, const struct script *script, __u32 start)
 	EXPECT(live->waiting_since_ns == (books->waiting ? established_ns + books->since_ns : 0));
 	EXPECT(live->first_since_ns ==
 	       (books->first_waiting ? established_ns + books->since_ns : 0));
+	/* No exchange is answered before the first one is. */
+	EXPECT(counts->first_answered == !!books->answered_at_ns);
 	EXPECT(counts->dropped == books->dropped && counts->unanswered == books->unanswered);
+	lane = &node->clients[backend].lane[socket.flow.lane];
+	EXPECT(lane->answered == books->answered);
+	EXPECT(lane->unserved == books->dropped + books->unanswered);
+	EXPECT(lane->first_waiting == books->first_waiting);
+	EXPECT(lane->first_since_ns == live->first_since_ns);
+	EXPECT(live->lane_waiting[socket.flow.lane] == books->waiting);
+	if (books->answered == 1)
+		EXPECT(lane->answered_log == nity_quarter_octaves(books->first_byte_ns));
 	nity_model_release(&node->model, &socket, 0);
-	EXPECT(nobody_waits(live) && live->open == 0);
+	EXPECT(nobody_waits(node, backend) && live->open == 0);
 }
 
 /* Wherever the sequence numbers of a connection begin, even where they wrap around. */

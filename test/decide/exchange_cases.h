@@ -5,20 +5,50 @@
 
 #include "exchange.h"
 
+/* Where a bucket begins: quarters of an octave, then halves. Said here in other words than decide.h's. */
+static __u64 latency_start(__u32 bucket)
+{
+	__u32 fine = 4 * NITY_LATENCY_FINE_OCTAVES, halves = bucket - fine;
+
+	if (bucket < fine)
+		return (4ULL + bucket % 4) << (NITY_LATENCY_SHIFT - 2 + bucket / 4);
+	return (2ULL + halves % 2)
+	       << (NITY_LATENCY_SHIFT + NITY_LATENCY_FINE_OCTAVES - 1 + halves / 2);
+}
+
 static void latency_histogram_edges(struct node *node)
 {
 	(void)node;
 	EXPECT(nity_latency_bucket(0) == 0);
 	EXPECT(nity_latency_bucket((1ULL << NITY_LATENCY_SHIFT) - 1) == 0);
 	for (__u32 i = 1; i < NITY_LATENCY_BUCKETS; i++) {
-		__u64 start = (4ULL + i % 4) << (NITY_LATENCY_SHIFT - 2 + i / 4);
+		__u64 start = latency_start(i);
 
 		EXPECT(nity_latency_bucket(start - 1) == i - 1);
 		EXPECT(nity_latency_bucket(start) == i);
 	}
-	for (__u32 bit = 32; bit < 64; bit++)
+	/* 67 ms, where the half octaves begin, and 206 s, where the last bucket does. */
+	EXPECT(latency_start(4 * NITY_LATENCY_FINE_OCTAVES) == 1ULL << 26);
+	EXPECT(latency_start(NITY_LATENCY_BUCKETS - 1) == 3ULL << 36);
+	for (__u32 bit = 38; bit < 64; bit++)
 		EXPECT(nity_latency_bucket(1ULL << bit) == NITY_LATENCY_BUCKETS - 1);
 	EXPECT(nity_latency_bucket(~0ULL) == NITY_LATENCY_BUCKETS - 1);
+}
+
+/* What an answer adds to its lane's sum, which is a mean of logarithms in the end. */
+static void quarter_octaves_grow_with_the_time(struct node *node)
+{
+	(void)node;
+	EXPECT(nity_quarter_octaves(0) == 0 && nity_quarter_octaves(1) == 0);
+	EXPECT(nity_quarter_octaves(2) == 4 && nity_quarter_octaves(3) == 4);
+	for (__u32 octave = 2; octave < 64; octave++)
+		for (__u32 quarter = 0; quarter < 4; quarter++) {
+			__u64 start = (4ULL + quarter) << (octave - 2);
+
+			EXPECT(nity_quarter_octaves(start) == 4 * octave + quarter);
+			EXPECT(nity_quarter_octaves(start - 1) < 4 * octave + quarter);
+		}
+	EXPECT(nity_quarter_octaves(~0ULL) == 255);
 }
 
 static void a_request_is_answered_once(struct node *node)
@@ -31,12 +61,6 @@ static void a_request_is_answered_once(struct node *node)
 		{ .name = "a request, then its answer",
 		  .steps = { SEND(MS, 0), HEAR(3 * MS, 100, 'H') },
 		  .books = { .answered = 1, .first_byte_ns = 3 * MS, .answered_at_ns = 4 * MS } },
-		{ .name = "more bytes of one request do not restart it",
-		  .steps = { SEND(0, 0), SEND(2 * MS, 1000), HEAR(3 * MS, 2000, 'H') },
-		  .books = { .answered = 1, .first_byte_ns = 5 * MS, .answered_at_ns = 5 * MS } },
-		{ .name = "an answer to the first half of a request",
-		  .steps = { SEND(0, 0), SEND(MS, 1000), HEAR(MS, 1000, 'H') },
-		  .books = { .answered = 1, .first_byte_ns = 2 * MS, .answered_at_ns = 2 * MS } },
 		{ .name = "more bytes of an answer are no second one",
 		  .steps = { SEND(0, 0), HEAR(3 * MS, 100, 'H'), HEAR(MS, 100, 'x') },
 		  .books = { .answered = 1, .first_byte_ns = 3 * MS, .answered_at_ns = 3 * MS } },
@@ -53,11 +77,69 @@ static void a_request_is_answered_once(struct node *node)
 			     .since_ns = 10 * MS } },
 		{ .name = "pipelined requests are one",
 		  .steps = { SEND(0, 0), SEND(MS, 100), HEAR(MS, 200, 'H'), HEAR(MS, 200, 'H') },
-		  .books = { .answered = 1, .first_byte_ns = 2 * MS, .answered_at_ns = 2 * MS } },
+		  .books = { .answered = 1, .first_byte_ns = MS, .answered_at_ns = 2 * MS } },
 		{ .name = "any first byte will do after the first exchange",
 		  .steps = { SEND(0, 0), HEAR(MS, 100, 'H'), SEND(MS, 100), HEAR(MS, 200, 22),
 			     SEND(MS, 200), HEAR(MS, 300, 20) },
 		  .books = { .answered = 3, .first_byte_ns = 3 * MS, .answered_at_ns = 5 * MS } },
+	};
+
+	play_all(node, scripts, COUNT(scripts));
+}
+
+/* An upload takes as long as it takes: what is measured is the backend's part. */
+static void an_exchange_counts_from_its_last_bytes(struct node *node)
+{
+	static const struct script scripts[] = {
+		{ .name = "an upload that goes on",
+		  .steps = { SEND(0, 0), SEND(2 * MS, 1000), SEND(3 * MS, 2000) },
+		  .books = { .waiting = 1, .first_waiting = 1, .since_ns = 5 * MS } },
+		{ .name = "an upload, then its answer",
+		  .steps = { SEND(0, 0), SEND(2 * SECOND, 1000), SEND(2 * SECOND, 2000),
+			     HEAR(3 * MS, 3000, 'H') },
+		  .books = { .answered = 1,
+			     .first_byte_ns = 3 * MS,
+			     .answered_at_ns = 4 * SECOND + 3 * MS } },
+		{ .name = "an upload whose parts are acknowledged as they come",
+		  .steps = { SEND(0, 0), SEND_ANEW(2 * SECOND, 1000), SEND_ANEW(2 * SECOND, 2000),
+			     HEAR(3 * MS, 3000, 'H') },
+		  .books = { .answered = 1,
+			     .first_byte_ns = 3 * MS,
+			     .answered_at_ns = 4 * SECOND + 3 * MS } },
+		{ .name = "an upload on a used connection",
+		  .steps = { SEND(0, 0), HEAR(MS, 100, 'H'), SEND(0, 100), SEND(SECOND, 1100),
+			     SEND(SECOND, 2100), HEAR(3 * MS, 3000, 'H') },
+		  .books = { .answered = 2,
+			     .first_byte_ns = 4 * MS,
+			     .answered_at_ns = 2 * SECOND + 4 * MS } },
+		{ .name = "on a used connection it waits from its last bytes, and is no first",
+		  .steps = { SEND(0, 0), HEAR(MS, 100, 'H'), SEND(0, 100), SEND(SECOND, 1100) },
+		  .books = { .answered = 1,
+			     .first_byte_ns = MS,
+			     .answered_at_ns = MS,
+			     .waiting = 1,
+			     .since_ns = SECOND + MS } },
+		{ .name = "the same bytes sent again do not move it",
+		  .steps = { SEND(0, 0), SEND(5 * MS, 0), HEAR(3 * MS, 1000, 'H') },
+		  .books = { .answered = 1, .first_byte_ns = 8 * MS, .answered_at_ns = 8 * MS } },
+		{ .name = "earlier bytes sent again do not move it, though all of them are acknowledged",
+		  .steps = { SEND(0, 0), SEND(MS, 1000), SEND(MS, 0), SEND_ANEW(MS, 1000),
+			     HEAR(MS, 2000, 'H') },
+		  .books = { .answered = 1, .first_byte_ns = 3 * MS, .answered_at_ns = 4 * MS } },
+		{ .name = "bytes sent again on a used connection begin nothing anew",
+		  .steps = { SEND(0, 0), HEAR(MS, 100, 'H'), SEND(0, 100), SEND_ANEW(50 * MS, 100),
+			     HEAR(MS, 200, 'H') },
+		  .books = { .answered = 2, .first_byte_ns = 52 * MS, .answered_at_ns = 52 * MS } },
+		{ .name = "an answer to the first half ends the waiting, and is no sample",
+		  .steps = { SEND(0, 0), SEND(MS, 1000), HEAR(MS, 1000, 'H') },
+		  .books = { .answered_at_ns = 2 * MS } },
+		{ .name = "one that has heard a byte of the last segment is a sample",
+		  .steps = { SEND(0, 0), SEND(MS, 1000), HEAR(MS, 1001, 'H') },
+		  .books = { .answered = 1, .first_byte_ns = MS, .answered_at_ns = 2 * MS } },
+		{ .name = "after an answer to the first half the next exchange is measured",
+		  .steps = { SEND(0, 0), SEND(MS, 1000), HEAR(MS, 1000, 'H'), SEND(MS, 2000),
+			     HEAR(3 * MS, 2100, 'H') },
+		  .books = { .answered = 1, .first_byte_ns = 3 * MS, .answered_at_ns = 6 * MS } },
 	};
 
 	play_all(node, scripts, COUNT(scripts));
@@ -104,13 +186,18 @@ static void a_used_connection_begins_anew(struct node *node)
 		{ .name = "what went before is not acknowledged: one request",
 		  .steps = { SEND(0, 0), HEAR(MS, 100, 'H'), SEND(MS, 100), SEND(50 * MS, 120),
 			     HEAR(2 * MS, 200, 'H') },
-		  .books = { .answered = 2, .first_byte_ns = 53 * MS, .answered_at_ns = 54 * MS } },
+		  .books = { .answered = 2, .first_byte_ns = 3 * MS, .answered_at_ns = 54 * MS } },
+		{ .name = "of that one request the first half may be answered",
+		  .steps = { SEND(0, 0), HEAR(MS, 100, 'H'), SEND(MS, 100), SEND(50 * MS, 120),
+			     HEAR(2 * MS, 120, 'H') },
+		  .books = { .answered = 1, .first_byte_ns = MS, .answered_at_ns = 54 * MS } },
 		{ .name = "never in the first exchange",
 		  .steps = { SEND(0, 0), SEND_ANEW(50 * MS, 100), SEND_ANEW(50 * MS, 200),
 			     HEAR(2 * MS, 300, 'H') },
-		  .books = { .answered = 1,
-			     .first_byte_ns = 102 * MS,
-			     .answered_at_ns = 102 * MS } },
+		  .books = { .answered = 1, .first_byte_ns = 2 * MS, .answered_at_ns = 102 * MS } },
+		{ .name = "so an answer to its first half is one",
+		  .steps = { SEND(0, 0), SEND_ANEW(50 * MS, 100), HEAR(2 * MS, 50, 'H') },
+		  .books = { .answered_at_ns = 52 * MS } },
 		{ .name = "an answer to the bytes before it is none to the new request",
 		  .steps = { SEND(0, 0), HEAR(MS, 100, 'H'), SEND(MS, 100), SEND_ANEW(50 * MS, 120),
 			     HEAR(MS, 120, 'x') },
@@ -163,7 +250,7 @@ static int converse(struct node *node, struct nity_model_socket *socket, __u32 b
 	nity_model_received(&node->model, socket, 2, 'H');
 	nity_model_sent(&node->model, socket, 2, 1);
 	nity_model_release(&node->model, socket, 1);
-	EXPECT(nobody_waits(&node->live[backend]));
+	EXPECT(nobody_waits(node, backend));
 	return node->counts[backend].answered != before;
 }
 
@@ -257,7 +344,11 @@ static void a_request_that_waits_is_never_passed_over(struct node *node)
 
 static const struct test exchange_tests[] = {
 	{ "first byte: every edge of the histogram", latency_histogram_edges },
-	{ "exchange: a request is answered once, from its first byte to the answer's",
+	{ "first byte: quarter octaves, of every time there is",
+	  quarter_octaves_grow_with_the_time },
+	{ "exchange: counts from its last bytes, however long it is sent",
+	  an_exchange_counts_from_its_last_bytes },
+	{ "exchange: a request is answered once, from its last bytes to the answer's first",
 	  a_request_is_answered_once },
 	{ "exchange: what the backend said before it heard is no answer",
 	  only_what_heard_the_request_is_an_answer },

@@ -4,6 +4,7 @@
 #define NITY_TEST_EXPECT_H
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "plane.h"
 
@@ -56,6 +57,15 @@ static void race(void *(*run)(void *), void *shared)
 	for (int i = 0; i < RACERS; i++)
 		pthread_join(threads[i], NULL);
 	pthread_barrier_destroy(&race_start);
+}
+
+/* Waits until so many are there, so that what they do next does race. */
+static void meet_at(__u32 *there, __u32 parties)
+{
+	__sync_fetch_and_add(there, 1);
+	for (int tries = 0; nity_read(*there) < parties; tries++)
+		if (tries > 100)
+			sched_yield();
 }
 
 /* Returns how many failed; each test gets a fresh node. */

@@ -16,22 +16,32 @@ static void histogram_edges(struct node *node)
 		EXPECT(nity_histogram_bucket(start) == i);
 		EXPECT(nity_histogram_bucket(2 * start - 1) == i);
 	}
-	for (__u32 bit = 40; bit < 64; bit++) {
-		EXPECT(nity_histogram_bucket(1ULL << bit) == 31);
-		EXPECT(nity_histogram_bucket((1ULL << bit) - 1 + (1ULL << bit)) == 31);
+	/* From 2^34 ns (17 s) on. */
+	for (__u32 bit = 34; bit < 64; bit++) {
+		EXPECT(nity_histogram_bucket(1ULL << bit) == NITY_HISTOGRAM_BUCKETS - 1);
+		EXPECT(nity_histogram_bucket((1ULL << bit) - 1 + (1ULL << bit)) ==
+		       NITY_HISTOGRAM_BUCKETS - 1);
 	}
 }
 
 static __u64 ends_of(const struct nity_backend_counters *c)
 {
-	return c->refused + c->timed_out + c->unreachable + c->abandoned + c->reset + c->closed;
+	return c->refused + c->timed_out + c->unreachable + c->abandoned + c->reset + c->closed +
+	       c->unsent;
 }
 
-enum { ESTABLISHED, END_RESET, END_ORDERLY, RELEASE, ACTIONS };
+/* Those that leave the flow open come first. */
+enum { SYN, REPEATED, ESTABLISHED, END_RESET, END_ORDERLY, RELEASE, ACTIONS };
 
 static void act(struct node *node, struct nity_model_socket *socket, int action)
 {
 	switch (action) {
+	case SYN:
+		nity_model_connecting(&node->model, socket);
+		break;
+	case REPEATED:
+		nity_model_repeated(&node->model, socket);
+		break;
 	case ESTABLISHED:
 		nity_model_established(&node->model, socket);
 		break;
@@ -47,26 +57,49 @@ static void act(struct node *node, struct nity_model_socket *socket, int action)
 	}
 }
 
-/* Every sequence of four callbacks, in any order, repeated or missing. */
+/* The connect program alone: what TCP does then is told by the callbacks that follow. */
+static __u32 dial_without_syn(struct node *node, struct nity_model_socket *socket)
+{
+	struct nity_model_address address = { VIP(1), htons(80) };
+
+	EXPECT(nity_model_dial(&node->model, socket, &address) == 0);
+	EXPECT(socket->flow.phase == NITY_FLOW_PICKED);
+	return ntohl(address.address) - 0x7f000000u;
+}
+
+/*
+ * Every sequence of four callbacks, in any order, repeated or missing. A flow whose SYN
+ * was not sent when it ended says nothing of its backend.
+ */
 static void open_counts_never_leak(struct node *node)
 {
 	for (int code = 0; code < ACTIONS * ACTIONS * ACTIONS * ACTIONS; code++) {
 		struct nity_model_socket socket = { .socket_cookie = 1, .netns_cookie = 1 };
-		__u32 backend = node_dial(node, &socket, 1);
-		__u64 ends = ends_of(&node->counts[backend]);
-		int settled = 0;
+		__u32 backend = dial_without_syn(node, &socket);
+		struct nity_backend_counters before = node->counts[backend];
+		const struct nity_backend_counters *counts = &node->counts[backend];
+		struct nity_backend_clients clients = node->clients[backend];
+		int settled = 0, sent = 0;
 
 		EXPECT(node->live[backend].open == 1);
 		for (int i = 0, rest = code; i < 4; i++, rest /= ACTIONS) {
 			act(node, &socket, rest % ACTIONS);
-			settled |= rest % ACTIONS != ESTABLISHED;
+			sent |= !settled &&
+				(rest % ACTIONS == SYN || rest % ACTIONS == ESTABLISHED);
+			settled |= rest % ACTIONS > ESTABLISHED;
 			EXPECT(node->live[backend].open == !settled);
-			EXPECT(ends_of(&node->counts[backend]) - ends == (__u64)settled);
+			EXPECT(ends_of(counts) - ends_of(&before) == (__u64)settled);
+			if (sent)
+				continue;
+			EXPECT(counts->unsent - before.unsent == (__u64)settled);
+			EXPECT(node->live[backend].failures == 0);
+			EXPECT(!memcmp(&node->clients[backend], &clients, sizeof(clients)));
 		}
 		act(node, &socket, RELEASE);
 		EXPECT(node->live[backend].open == 0);
-		EXPECT(ends_of(&node->counts[backend]) - ends == 1);
-		node->live[backend].failures = 0;
+		EXPECT(ends_of(counts) - ends_of(&before) == 1);
+		EXPECT(counts->unsent - before.unsent == (__u64)!sent);
+		node->live[backend].failures = node->live[backend].accuser_failures = 0;
 	}
 }
 
@@ -140,53 +173,102 @@ static void ends_are_told_apart(struct node *node)
 		EXPECT(*(__u64 *)((char *)counts + cases[i].at) == 1);
 		EXPECT(ends_of(counts) == 1);
 		EXPECT(node->live[backend].failures == cases[i].failures);
-		node->live[backend].failures = 0;
+		node->live[backend].failures = node->live[backend].accuser_failures = 0;
 	}
 }
 
-static void closing_early_is_a_failure_only_after_patience(struct node *node)
+/* How long a client waits is its own affair: a timer of 1 ms is no failure of a backend. */
+static void giving_up_is_no_failure(struct node *node)
 {
 	static const struct {
 		__u64 waited_ns;
-		__u32 failures;
+		__u32 unheard;
 	} cases[] = {
 		{ 0, 0 },
 		{ NITY_PATIENCE_NS - 1, 0 },
 		{ NITY_PATIENCE_NS, 1 },
+		{ 100 * NITY_PATIENCE_NS, 1 },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct nity_model_socket socket = { .socket_cookie = 1 };
 		__u32 backend = node_dial(node, &socket, 1);
+		struct nity_backend_counters *counts = &node->counts[backend];
+		struct nity_lane *lane = &node->clients[backend].lane[socket.flow.lane];
 
+		memset(counts, 0, sizeof(*counts));
+		lane->failed = 0;
 		node->model.now_ns += cases[i].waited_ns;
 		nity_model_release(&node->model, &socket, 0);
-		EXPECT(node->live[backend].failures == cases[i].failures);
+		EXPECT(node->live[backend].failures == 0);
+		EXPECT(node->live[backend].accuser_failures == 0);
 		EXPECT(node->counters[NITY_ENDED_ABANDONED] == i + 1);
+		EXPECT(counts->abandoned == 1 && counts->unheard == cases[i].unheard);
+		EXPECT(lane->failed == cases[i].unheard);
+		node->field.last_agent_seen_ns = node->model.now_ns;
 	}
 }
 
-static void failures_in_a_row_make_a_suspect(struct node *node)
+/* Not when the client's patience ends, nor TCP's: the second one makes a suspect. */
+static void a_repeated_syn_is_a_failure_at_once(struct node *node)
 {
-	__u64 now = node->model.now_ns;
+	struct nity_model_socket socket = { .socket_cookie = 1 };
+	__u32 backend = node_dial(node, &socket, 1);
+	struct nity_backend_live *live = &node->live[backend];
+	__u32 client = socket.flow.client;
 
-	nity_observe_failure(&node->field, &node->live[1], now);
-	EXPECT(nity_standing(&node->field, &node->live[1], 0, now) == NITY_STANDING_CLEAR);
-	nity_observe_failure(&node->field, &node->live[1], now);
-	EXPECT(nity_standing(&node->field, &node->live[1], 0, now) == NITY_STANDING_SUSPECT);
-	EXPECT(nity_standing(&node->field, &node->live[1], 0, now + SECOND - 1) ==
+	nity_model_repeated(&node->model, &socket);
+	EXPECT(live->failures == 1);
+	EXPECT(nity_standing(&node->field, live, 0, client, node->model.now_ns) ==
+	       NITY_STANDING_CLEAR);
+	nity_model_repeated(&node->model, &socket);
+	EXPECT(live->failures == 2);
+	EXPECT(nity_standing(&node->field, live, 0, client, node->model.now_ns) ==
 	       NITY_STANDING_SUSPECT);
-	EXPECT(nity_standing(&node->field, &node->live[1], 0, now + SECOND) ==
-	       NITY_STANDING_PROBE_DUE);
-	nity_observe_failure(&node->field, &node->live[1], now + SECOND);
-	EXPECT(node->live[1].suspect_until_ns == now + 3 * SECOND);
-	nity_observe_success(&node->live[1]);
-	EXPECT(nity_standing(&node->field, &node->live[1], 0, now) == NITY_STANDING_CLEAR);
-	/* 0 switches suspicion off. */
-	node->field.suspect_after = 0;
-	for (int i = 0; i < 10; i++)
-		nity_observe_failure(&node->field, &node->live[1], now);
-	EXPECT(nity_standing(&node->field, &node->live[1], 0, now) == NITY_STANDING_CLEAR);
+	/* It is the end that is counted, once. */
+	EXPECT(ends_of(&node->counts[backend]) == 0 && live->open == 1);
+	EXPECT(node->clients[backend].lane[socket.flow.lane].failed == 0);
+	nity_model_ended(&node->model, &socket, 0, 2, 0);
+	EXPECT(node->counts[backend].timed_out == 1 && live->failures == 3);
+	EXPECT(node->clients[backend].lane[socket.flow.lane].failed == 1);
+	/* What is sent again of an established connection, or of one that is over, is none. */
+	nity_model_repeated(&node->model, &socket);
+	EXPECT(live->failures == 3);
+	backend = node_dial(node, &socket, 1);
+	nity_model_established(&node->model, &socket);
+	nity_model_repeated(&node->model, &socket);
+	EXPECT(node->live[backend].failures == 0);
+}
+
+/* TCP Fast Open sends its SYN with the first bytes, which may be long after connect(). */
+static void connect_time_counts_from_the_syn(struct node *node)
+{
+	struct nity_model_socket socket = { .socket_cookie = 1 };
+	__u32 backend = dial_without_syn(node, &socket);
+
+	node->model.now_ns += SECOND;
+	nity_model_connecting(&node->model, &socket);
+	EXPECT(socket.flow.phase == NITY_FLOW_CONNECTING);
+	node->model.now_ns += 3 * MS;
+	/* Only the first SYN counts. */
+	nity_model_connecting(&node->model, &socket);
+	nity_model_established(&node->model, &socket);
+	EXPECT(node->counts[backend].connect_ns == 3 * MS);
+	nity_model_connecting(&node->model, &socket);
+	EXPECT(socket.flow.phase == NITY_FLOW_ESTABLISHED);
+	nity_model_release(&node->model, &socket, 0);
+	/* It waits for the network no longer than its SYN does. */
+	backend = dial_without_syn(node, &socket);
+	node->model.now_ns += NITY_PATIENCE_NS;
+	nity_model_connecting(&node->model, &socket);
+	nity_model_release(&node->model, &socket, 0);
+	EXPECT(node->counts[backend].abandoned == 1 && node->counts[backend].unheard == 0);
+	/* Opened ahead and never used. */
+	backend = dial_without_syn(node, &socket);
+	node->model.now_ns += NITY_PATIENCE_NS;
+	nity_model_release(&node->model, &socket, 0);
+	EXPECT(node->counts[backend].unsent == 1 && node->counts[backend].abandoned == 0);
+	EXPECT(node->counters[NITY_ENDED_UNSENT] == 1);
 }
 
 #define FLOWS 64
@@ -210,7 +292,6 @@ static void occupancy_is_the_integral_of_open(struct node *node)
 			nity_model_release(&node->model, &sockets[i], 0);
 			durations += node->model.now_ns - started_ns[i];
 			started_ns[i] = 0;
-			live->failures = 0;
 		} else if (step < 1900) {
 			EXPECT(node_dial(node, &sockets[i], 1) == 1);
 			started_ns[i] = node->model.now_ns;
@@ -246,10 +327,11 @@ static void old_generations_settle_nothing(struct node *node)
 #define RACES 20000
 
 struct shared_flows {
-	const struct nity_field_state *field;
+	struct nity_field_state *field;
 	struct nity_flow flows[RACES];
 	struct nity_backend_live live;
 	struct nity_backend_counters counters;
+	struct nity_lane lane;
 	__u32 racers;
 };
 
@@ -258,20 +340,26 @@ static void *settle_all(void *arg)
 {
 	static const struct nity_ending ending = { .segments_in = 1 };
 	struct shared_flows *shared = arg;
+	struct nity_ledger ledger = {
+		.field = shared->field,
+		.live = &shared->live,
+		.counters = &shared->counters,
+		.lane = &shared->lane,
+	};
 	__u32 racer = __sync_fetch_and_add(&shared->racers, 1);
 
 	wait_for_racers();
 	for (int i = 0; i < RACES; i++) {
 		struct nity_flow *flow = &shared->flows[i];
 
+		if ((racer + i) % 5 != 0)
+			nity_observe_syn(flow, 2 * MS);
 		if ((racer + i) % 3 == 0)
-			nity_observe_established(flow, &shared->live, &shared->counters, 2 * MS);
+			nity_observe_established(flow, &ledger, 2 * MS);
 		if ((racer + i) % 2)
-			nity_observe_release(shared->field, flow, &shared->live, &shared->counters,
-					     2 * MS);
+			nity_observe_release(flow, &ledger, 2 * MS);
 		else
-			nity_observe_end(shared->field, flow, &shared->live, &shared->counters,
-					 &ending, 2 * MS);
+			nity_observe_end(flow, &ledger, &ending, 2 * MS);
 	}
 	return NULL;
 }
@@ -300,10 +388,10 @@ static const struct test observe_tests[] = {
 	{ "open counts: a race settles each flow once", a_race_settles_each_flow_once },
 	{ "established: timed once, and clears the backend", an_established_flow_is_timed_once },
 	{ "ends: told apart by what TCP saw", ends_are_told_apart },
-	{ "abandoned: a failure only after patience",
-	  closing_early_is_a_failure_only_after_patience },
-	{ "suspects: failures in a row make one, a success clears it",
-	  failures_in_a_row_make_a_suspect },
+	{ "abandoned: giving up is no failure, however late", giving_up_is_no_failure },
+	{ "repeated: an unanswered SYN is a failure at once", a_repeated_syn_is_a_failure_at_once },
+	{ "unsent: connect time counts from the SYN, and without one nothing does",
+	  connect_time_counts_from_the_syn },
 	{ "occupancy: the integral of the open count", occupancy_is_the_integral_of_open },
 	{ "generation: an old flow settles nothing of a new endpoint",
 	  old_generations_settle_nothing },

@@ -62,6 +62,7 @@ struct node {
 	struct nity_backend backends[TEST_BACKENDS];
 	struct nity_backend_live live[TEST_BACKENDS];
 	struct nity_backend_counters counts[TEST_BACKENDS];
+	struct nity_backend_clients clients[TEST_BACKENDS];
 	uint64_t counters[NITY_MAX_COUNTERS];
 	struct nity_hash routes, conntrack, affinity;
 };
@@ -97,6 +98,7 @@ static void node_init(struct node *node)
 		.backends = node->backends,
 		.backend_live = node->live,
 		.backend_counters = node->counts,
+		.backend_clients = node->clients,
 		.counters = node->counters,
 		.slot_pages = TEST_SLOTS / NITY_SLOTS_PER_PAGE,
 		.fallback_pages = TEST_SLOTS / NITY_SLOTS_PER_PAGE,
@@ -173,6 +175,9 @@ struct waiting {
 	__u32 first_waiting;
 	__u64 since_ns;
 	__u64 first_since_ns;
+	__u32 lane_waiting[NITY_LANES];
+	__u32 lane_first_waiting[NITY_LANES];
+	__u64 lane_first_since_ns[NITY_LANES];
 };
 
 static void waiting_by_sockets(const struct node *node, const struct nity_model_socket *sockets,
@@ -187,24 +192,34 @@ static void waiting_by_sockets(const struct node *node, const struct nity_model_
 		    flow->generation != node->backends[flow->backend].generation)
 			continue;
 		waiting->waiting++;
+		waiting->lane_waiting[flow->lane]++;
 		waiting->since_ns += flow->request_ns;
 		if (flow->exchange != NITY_EXCHANGE_FIRST)
 			continue;
 		waiting->first_waiting++;
 		waiting->first_since_ns += flow->request_ns;
+		waiting->lane_first_waiting[flow->lane]++;
+		waiting->lane_first_since_ns[flow->lane] += flow->request_ns;
 	}
 }
 
-static int waiting_agrees(const struct nity_backend_live *live, const struct waiting *waiting)
+static int waiting_agrees(const struct nity_backend_live *live,
+			  const struct nity_backend_clients *clients, const struct waiting *waiting)
 {
+	for (int i = 0; i < NITY_LANES; i++)
+		if (live->lane_waiting[i] != waiting->lane_waiting[i] ||
+		    clients->lane[i].first_waiting != waiting->lane_first_waiting[i] ||
+		    clients->lane[i].first_since_ns != waiting->lane_first_since_ns[i])
+			return 0;
 	return live->waiting == waiting->waiting && live->waiting_since_ns == waiting->since_ns &&
 	       live->first_waiting == waiting->first_waiting &&
 	       live->first_since_ns == waiting->first_since_ns;
 }
 
-static __attribute__((unused)) int nobody_waits(const struct nity_backend_live *live)
+static __attribute__((unused)) int nobody_waits(const struct node *node, __u32 backend)
 {
-	return waiting_agrees(live, &(struct waiting){ 0 });
+	return waiting_agrees(&node->live[backend], &node->clients[backend],
+			      &(struct waiting){ 0 });
 }
 
 static __attribute__((unused)) void owners_fill(__u32 *owners, __u32 owner)
@@ -213,9 +228,12 @@ static __attribute__((unused)) void owners_fill(__u32 *owners, __u32 owner)
 		owners[slot] = owner;
 }
 
+/* Suspect for everybody: two clients saw it fail. */
 static __attribute__((unused)) void make_suspect(struct node *node, __u32 backend)
 {
 	node->live[backend].failures = 2;
+	node->live[backend].accusers = 2;
+	node->live[backend].accuser_failures = 1;
 	node->live[backend].suspect_until_ns = 2000 * SECOND;
 }
 

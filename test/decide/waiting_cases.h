@@ -10,13 +10,15 @@ static void a_first_request_without_an_answer(struct node *node)
 	static const __u64 early = NITY_PATIENCE_NS - 1, late = NITY_PATIENCE_NS;
 	const struct script scripts[] = {
 		{ .name = "the client gives up early",
-		  .steps = { SEND(0, 0), END(early, CLIENT_CLOSES) } },
+		  .steps = { SEND(0, 0), END(early, CLIENT_CLOSES) },
+		  .books = { .unanswered = 1 } },
 		{ .name = "the client gives up late",
 		  .steps = { SEND(0, 0), END(late, CLIENT_CLOSES) },
 		  .books = { .unanswered = 1 } },
-		{ .name = "patience begins with the request, not with the connection",
-		  .steps = { SEND(late, 0), END(early, CLIENT_CLOSES) } },
-		{ .name = "more bytes of the request do not renew it",
+		{ .name = "the client gives up at once",
+		  .steps = { SEND(0, 0), END(0, CLIENT_CLOSES) },
+		  .books = { .unanswered = 1 } },
+		{ .name = "more bytes of the request are no second one",
 		  .steps = { SEND(0, 0), SEND_ANEW(early, 100), END(1, CLIENT_CLOSES) },
 		  .books = { .unanswered = 1 } },
 		{ .name = "the backend closes at once",
@@ -44,7 +46,8 @@ static void a_first_request_without_an_answer(struct node *node)
 		  .books = { .answered = 1, .first_byte_ns = MS, .answered_at_ns = MS } },
 		{ .name = "what comes after the end is nobody's",
 		  .steps = { SEND(0, 0), END(0, CLIENT_CLOSES), HEAR(MS, 100, 'H'), SEND(0, 100),
-			     SEND_ANEW(MS, 200), END(late, CLIENT_FOLLOWS) } },
+			     SEND_ANEW(MS, 200), END(late, CLIENT_FOLLOWS) },
+		  .books = { .unanswered = 1 } },
 	};
 
 	play_all(node, scripts, COUNT(scripts));
@@ -63,7 +66,7 @@ static void another_dial_begins_a_first_exchange(struct node *node)
 	nity_model_sent(&node->model, &socket, 100, 0);
 	/* It was to pass over some exchanges: of another connection, not of this one. */
 	second = connection(node, &socket);
-	EXPECT(first != second && nobody_waits(&node->live[first]));
+	EXPECT(first != second && nobody_waits(node, first));
 	EXPECT(socket.flow.exchange == NITY_EXCHANGE_NONE);
 	nity_model_sent(&node->model, &socket, 0, 0);
 	EXPECT(node->live[second].first_waiting == 1);
@@ -71,13 +74,13 @@ static void another_dial_begins_a_first_exchange(struct node *node)
 	node->model.now_ns += NITY_PATIENCE_NS;
 	node->field.last_agent_seen_ns = node->model.now_ns;
 	first = connection(node, &socket);
-	EXPECT(first != second && nobody_waits(&node->live[second]));
+	EXPECT(first != second && nobody_waits(node, second));
 	EXPECT(node->counts[second].unanswered == 1 && node->counts[second].answered == 0);
 	/* A request that waits while the retry is refused waits no more either. */
 	nity_model_sent(&node->model, &socket, 0, 0);
 	node->control[1].admission_mode = NITY_ADMISSION_HARD;
 	EXPECT(node_dial(node, &socket, 1) == 0);
-	EXPECT(nobody_waits(&node->live[first]) && node->counts[first].unanswered == 0);
+	EXPECT(nobody_waits(node, first) && node->counts[first].unanswered == 1);
 }
 
 /* The client's hello, the backend's, the client's last flight, and a session ticket. */
@@ -120,7 +123,7 @@ static void another_dial_may_be_unmeasured(struct node *node)
 	backend = connection(node, &socket);
 	nity_model_sent(&node->model, &socket, 0, 0);
 	for (int i = 0; i < TEST_BACKENDS; i++)
-		EXPECT(nobody_waits(&node->live[i]));
+		EXPECT(nobody_waits(node, i));
 	nity_model_received(&node->model, &socket, 100, 'H');
 	nity_model_release(&node->model, &socket, 1);
 	EXPECT(node->counts[backend].answered == 0 && node->counts[backend].dropped == 0);
@@ -135,6 +138,7 @@ static void a_reused_index_knows_no_old_exchange(struct node *node)
 
 	for (size_t i = 0; i < COUNT(steps); i++) {
 		struct nity_model_socket socket = { .socket_cookie = 1 };
+		struct nity_backend_clients clients;
 		struct nity_backend_counters counts;
 		struct nity_backend_live live;
 		__u32 backend;
@@ -147,16 +151,19 @@ static void a_reused_index_knows_no_old_exchange(struct node *node)
 		/* The new endpoint's own. */
 		memset(&node->live[backend], 7, sizeof(live));
 		memset(&node->counts[backend], 7, sizeof(counts));
+		memset(&node->clients[backend], 7, sizeof(clients));
 		live = node->live[backend];
 		counts = node->counts[backend];
+		clients = node->clients[backend];
 		take(node, &socket, 0, &steps[i]);
 		nity_model_release(&node->model, &socket, 1);
 		EXPECT(!memcmp(&node->live[backend], &live, sizeof(live)));
 		EXPECT(!memcmp(&node->counts[backend], &counts, sizeof(counts)));
+		EXPECT(!memcmp(&node->clients[backend], &clients, sizeof(clients)));
 		/* Nor does what waited follow the socket to where it dials next. */
 		owners_fill(node->b[0].owner, backend % 4 + 1);
 		EXPECT(connection(node, &socket) == backend % 4 + 1);
-		EXPECT(nobody_waits(&node->live[backend % 4 + 1]));
+		EXPECT(nobody_waits(node, backend % 4 + 1));
 		EXPECT(socket.flow.request_ns == 0 && socket.flow.exchange == NITY_EXCHANGE_NONE);
 	}
 }
@@ -179,6 +186,8 @@ static void random_deed(struct node *node, struct nity_model_socket *socket)
 
 	switch (random_below(16)) {
 	case 0:
+		/* Of seven clients, which are more than there are lanes. */
+		socket->user = random_below(7);
 		node_dial(node, socket, 1 + random_below(2));
 		break;
 	case 1:
@@ -208,6 +217,9 @@ static void random_change(struct node *node)
 {
 	__u32 backend = 1 + random_below(8), route = 1 + random_below(2);
 
+	/* A lane that was idle is free again, for the next client to come. */
+	node->control[route].clients[random_below(NITY_LANES)] = 0;
+
 	node->field.latency = random_below(4) ? NITY_LATENCY_FIRST_BYTE : NITY_LATENCY_CONNECT;
 	node->control[route].latency_mask = random_below(4);
 	node->control[route].latency_skip = random_below(3);
@@ -216,6 +228,7 @@ static void random_change(struct node *node)
 	node->backends[backend].generation++;
 	memset(&node->live[backend], 0, sizeof(node->live[backend]));
 	memset(&node->counts[backend], 0, sizeof(node->counts[backend]));
+	memset(&node->clients[backend], 0, sizeof(node->clients[backend]));
 }
 
 static void waiting_is_what_the_sockets_say(struct node *node)
@@ -239,7 +252,7 @@ static void waiting_is_what_the_sockets_say(struct node *node)
 			       flow->exchange >= NITY_EXCHANGE_FIRST);
 		waiting_by_sockets(node, sockets, CLIENTS, waiting);
 		for (int i = 0; i < TEST_BACKENDS; i++) {
-			EXPECT(waiting_agrees(&node->live[i], &waiting[i]));
+			EXPECT(waiting_agrees(&node->live[i], &node->clients[i], &waiting[i]));
 			EXPECT(node->counts[i].answered == histogram_total(&node->counts[i]));
 			seen += waiting[i].waiting > 1 && waiting[i].first_waiting;
 		}
@@ -249,7 +262,56 @@ static void waiting_is_what_the_sockets_say(struct node *node)
 	for (int i = 0; i < CLIENTS; i++)
 		nity_model_release(&node->model, &sockets[i], random_below(2));
 	for (int i = 0; i < TEST_BACKENDS; i++)
-		EXPECT(nobody_waits(&node->live[i]));
+		EXPECT(nobody_waits(node, i));
+}
+
+/* Nothing is lost and nothing counted twice: each first request has one end. */
+static void each_first_request_has_one_end(struct node *node)
+{
+	static const enum deed deeds[] = {
+		CLIENT_SENDS,	CLIENT_SENDS_ANEW, BACKEND_SAYS,    CLIENT_CLOSES,
+		CLIENT_FOLLOWS, CONNECTION_RESET,  CONNECTION_OVER,
+	};
+	__u64 asked = 0;
+
+	measure_all(node);
+	for (int history = 0; history < 20000; history++) {
+		struct nity_model_socket socket = { .socket_cookie = 1, .user = history % 6 };
+		struct nity_backend_counters sum = { 0 };
+		__u64 unserved = 0, first_waiting = 0;
+		int began = 0;
+
+		connection(node, &socket);
+		node->field.last_agent_seen_ns = node->model.now_ns;
+		for (int i = 0; i < 8; i++) {
+			struct step step = {
+				.deed = deeds[random_below(COUNT(deeds))],
+				.after_ns = random_pause(),
+				.at = random_below(64),
+				.first = random_below(2) ? NITY_TLS_HANDSHAKE : 'H',
+			};
+
+			/* Established, and no end before it. */
+			began |= step.deed <= CLIENT_SENDS_ANEW &&
+				 socket.flow.phase == NITY_FLOW_ESTABLISHED;
+			take(node, &socket, 0, &step);
+		}
+		asked += began;
+		for (int i = 0; i < TEST_BACKENDS; i++) {
+			sum.first_answered += node->counts[i].first_answered;
+			sum.dropped += node->counts[i].dropped;
+			sum.unanswered += node->counts[i].unanswered;
+			first_waiting += node->live[i].first_waiting;
+			for (int lane = 0; lane < NITY_LANES; lane++)
+				unserved += node->clients[i].lane[lane].unserved;
+		}
+		EXPECT(sum.first_answered + sum.dropped + sum.unanswered + first_waiting == asked);
+		EXPECT(unserved == sum.dropped + sum.unanswered);
+		/* Half of them are let go of; what waits at the others waits on. */
+		if (history % 2)
+			nity_model_release(&node->model, &socket, 0);
+	}
+	EXPECT(asked > 5000);
 }
 
 static const struct test waiting_tests[] = {
@@ -262,6 +324,7 @@ static const struct test waiting_tests[] = {
 	{ "waiting: another dial on the socket may be unmeasured", another_dial_may_be_unmeasured },
 	{ "waiting: an old exchange touches nothing of a new endpoint",
 	  a_reused_index_knows_no_old_exchange },
+	{ "waiting: each first request has one end", each_first_request_has_one_end },
 	{ "waiting: at every instant what the sockets say, in random histories",
 	  waiting_is_what_the_sockets_say },
 };

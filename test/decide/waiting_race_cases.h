@@ -6,8 +6,6 @@
 #ifndef NITY_TEST_WAITING_RACE_CASES_H
 #define NITY_TEST_WAITING_RACE_CASES_H
 
-#include <sched.h>
-
 #include "exchange.h"
 
 #define CONVERSATIONS 20000
@@ -26,21 +24,13 @@ struct shared_conversations {
 	struct conversation conversations[CONVERSATIONS];
 	struct nity_backend_live live;
 	struct nity_backend_counters counters;
+	struct nity_backend_clients clients;
 	__u32 racers;
 	/* How often a reader saw fewer than nobody waiting. */
 	__u32 below_zero;
 	/* How many take part in each conversation. */
 	__u32 parties;
 };
-
-/* Waits until all who take part are at this conversation, so that they do race. */
-static void meet(struct shared_conversations *shared, struct conversation *conversation)
-{
-	__sync_fetch_and_add(&conversation->parties, 1);
-	for (int tries = 0; nity_read(conversation->parties) < shared->parties; tries++)
-		if (tries > 100)
-			sched_yield();
-}
 
 static void pause_for(__u64 turns)
 {
@@ -55,19 +45,32 @@ static __u8 first_of(int exchange, int i)
 	return firsts[(exchange + i) % COUNT(firsts)];
 }
 
+static struct nity_ledger books_of(struct shared_conversations *shared)
+{
+	return (struct nity_ledger){
+		.field = shared->field,
+		.live = &shared->live,
+		.counters = &shared->counters,
+		.lane = &shared->clients.lane[0],
+	};
+}
+
 static void send_once(struct shared_conversations *shared, struct nity_flow *flow, int exchange)
 {
+	struct nity_ledger ledger = books_of(shared);
 	/* No two requests of a flow are sent at once; sends that follow an answer may begin anew. */
 	__u64 now_ns = MS + 2 * US * exchange;
 
-	nity_observe_request(flow, &shared->live, exchange * REQUEST_BYTES, exchange & 1, now_ns);
+	nity_observe_request(flow, &ledger, exchange * REQUEST_BYTES, exchange & 1, now_ns);
 }
 
 static void hear_once(struct shared_conversations *shared, struct nity_flow *flow, int exchange,
 		      int i)
 {
-	nity_observe_answer(flow, &shared->live, &shared->counters, (exchange + 1) * REQUEST_BYTES,
-			    first_of(exchange, i), MS + 2 * US * exchange + NITY_TICKET_FLIGHT_NS);
+	struct nity_ledger ledger = books_of(shared);
+
+	nity_observe_answer(flow, &ledger, (exchange + 1) * REQUEST_BYTES, first_of(exchange, i),
+			    MS + 2 * US * exchange + NITY_TICKET_FLIGHT_NS);
 }
 
 static void send_and_hear(struct shared_conversations *shared, int i, int sends, int hears)
@@ -88,17 +91,17 @@ static void send_and_hear(struct shared_conversations *shared, int i, int sends,
 static void let_go(struct shared_conversations *shared, int i, int by_client)
 {
 	static const struct nity_ending reset = { .segments_in = 1 };
+	struct nity_ledger ledger = books_of(shared);
 	struct nity_flow *flow = &shared->conversations[i].flow;
 	__u64 now_ns = 2 * MS;
 
 	/* From before the first request to after the last. */
 	pause_for(nity_mix(i) % 256);
 	if (by_client)
-		nity_observe_release(shared->field, flow, &shared->live, &shared->counters, now_ns);
+		nity_observe_release(flow, &ledger, now_ns);
 	else
-		nity_observe_end(shared->field, flow, &shared->live, &shared->counters, &reset,
-				 now_ns);
-	nity_observe_unanswered(flow, &shared->live, &shared->counters, !by_client, now_ns);
+		nity_observe_end(flow, &ledger, &reset, now_ns);
+	nity_observe_unanswered(flow, &ledger, !by_client, now_ns);
 }
 
 /* One talks and one lets go; the other two do the same in conversations of their own. */
@@ -109,7 +112,7 @@ static void *talk_or_let_go(void *arg)
 
 	wait_for_racers();
 	for (int i = racer / 2; i < CONVERSATIONS; i += RACERS / 2) {
-		meet(shared, &shared->conversations[i]);
+		meet_at(&shared->conversations[i].parties, shared->parties);
 		if (racer % 2)
 			let_go(shared, i, i % 4 < 2);
 		else
@@ -128,7 +131,7 @@ static void *take_a_part(void *arg)
 	for (int i = 0; i < CONVERSATIONS; i++) {
 		__u32 part = (racer + i) % RACERS;
 
-		meet(shared, &shared->conversations[i]);
+		meet_at(&shared->conversations[i].parties, shared->parties);
 		if (part < 2)
 			send_and_hear(shared, i, part == 0, part == 1);
 		else
@@ -150,14 +153,20 @@ static void race_conversations(struct node *node, void *(*run)(void *), __u32 pa
 			struct nity_flow *flow = &shared.conversations[i].flow;
 
 			flow->exchange = NITY_EXCHANGE_NONE;
+			struct nity_ledger ledger = books_of(&shared);
+
 			nity_observe_open(flow, &shared.live, MS / 2);
-			nity_observe_established(flow, &shared.live, &shared.counters, MS);
+			nity_observe_syn(flow, MS / 2);
+			nity_observe_established(flow, &ledger, MS);
 		}
 		race(run, &shared);
-		EXPECT(nobody_waits(&shared.live) && shared.below_zero == 0);
+		EXPECT(waiting_agrees(&shared.live, &shared.clients, &(struct waiting){ 0 }));
+		EXPECT(shared.below_zero == 0);
 		EXPECT(shared.live.open == 0);
 		EXPECT(counts->closed + counts->reset == CONVERSATIONS);
 		EXPECT(counts->answered == histogram_total(counts));
+		EXPECT(shared.clients.lane[0].answered == counts->answered);
+		EXPECT(shared.clients.lane[0].unserved == counts->dropped + counts->unanswered);
 		for (int i = 0; i < CONVERSATIONS; i++)
 			EXPECT(shared.conversations[i].flow.request_ns == 0);
 	}
