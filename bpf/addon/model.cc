@@ -229,7 +229,6 @@ class Socket : public Napi::ObjectWrap<Socket> {
 
 		if (nity_model_connect(&plane_->model, &socket_, &address))
 			return info.Env().Null();
-		nity_model_connecting(&plane_->model, &socket_);
 		return shown(info.Env(), address);
 	}
 

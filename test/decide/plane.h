@@ -156,7 +156,6 @@ static __u32 node_dial(struct node *node, struct nity_model_socket *socket, __u3
 
 	if (nity_model_connect(&node->model, socket, &address))
 		return 0;
-	nity_model_connecting(&node->model, socket);
 	return ntohl(address.address) - 0x7f000000u;
 }
 

@@ -50,6 +50,13 @@ export interface Tick {
  */
 export type Exclusively = <T>(change: () => T) => T | undefined;
 
+/** A backend that the agent dials itself. */
+export interface Dialled {
+  readonly route: string;
+  /** "ip:port". */
+  readonly backend: string;
+}
+
 /** What the agent senses beside the kernel's counters. */
 export interface Senses {
   /** `mostOpen` is the count of open connections of the backend that has the most. */
@@ -57,6 +64,8 @@ export interface Senses {
   app(route: string, backend: string): AppSummary | null;
   /** What its own connect to a backend met, if it made one of late. */
   dial(route: string, backend: string): DialOutcome | null;
+  /** The backends that it is to dial from now on, and no others. */
+  dialNext(wanted: readonly Dialled[]): void;
   /** Whether applications can be heard at all. */
   readonly hearsApps: boolean;
 }
@@ -65,6 +74,7 @@ const noSenses: Senses = {
   node: (lagMs) => ({ ...nothingSensed('no sensors are attached'), loopLagMs: lagMs }),
   app: () => null,
   dial: () => null,
+  dialNext: () => undefined,
   hearsApps: false,
 };
 
@@ -85,6 +95,25 @@ type ValveCommand = Pick<ValveField, 'mode' | 'budgetPerSecond' | 'burst'>;
 const rateTicks = 10;
 /** Ticks over which the usual time of a tick is learned. */
 const usualTicks = 10;
+
+/**
+ * Backends whose connects fail: the agent dials them itself, so that no client need find out
+ * whether they are back, and so that one client's trouble is not taken for theirs.
+ */
+function toDial(fields: readonly RouteField[], signals: readonly RouteSignals[]): Dialled[] {
+  const wanted: Dialled[] = [];
+  fields.forEach((route, i) => {
+    // At rest nothing fails.
+    const seen = signals[i];
+    if (seen === undefined || (route.regime === 'laminar' && seen.clients < 2)) return;
+    route.backends.forEach(({ id, memory: { circuit } }, j) => {
+      const fails = (seen.backends[j]?.consecutiveFailures ?? 0) > 0;
+      const isOut = circuit.kind === 'isolated' && circuit.cause === 'errors';
+      if (fails && (isOut || seen.clients > 1)) wanted.push({ route: route.name, backend: id });
+    });
+  });
+  return wanted;
+}
 
 export class Agent {
   readonly projector: Projector;
@@ -186,6 +215,7 @@ export class Agent {
     const inputs: Inputs = { dtMs, held, node, routes };
     const { knobs, state: before } = this;
     const { state, field, reasons } = this.law(before, inputs, knobs);
+    this.senses.dialNext(toDial(field.routes, routes));
     const { sequence } = this;
     const atMs = Number(startNs - this.startedNs) / 1e6;
     const stepped = { sequence, atMs, knobs, inputs, before, state, field, reasons };

@@ -5,9 +5,10 @@ import type { AppSummary, NodeSignals } from '../field/signals.js';
 import type { DialOutcome } from '../field/types.js';
 import type { RouteSet } from '../routes/route-set.js';
 import { AppSummaries } from '../sensors/app-summaries.js';
+import { Dialer } from '../sensors/dialer.js';
 import { NodeSensors } from '../sensors/node.js';
 import { StallTrigger, type StallThreshold } from '../sensors/stall-trigger.js';
-import type { Senses } from './agent.js';
+import type { Dialled, Senses } from './agent.js';
 import type { AgentLog } from './log.js';
 
 /** Stalls that cannot wait for the tick: all tasks stand still for a fifth of the window. */
@@ -18,6 +19,7 @@ const alarms: readonly StallThreshold[] = [
 
 export class Sensorium implements Senses {
   private readonly sensors = new NodeSensors();
+  private readonly dialer = new Dialer();
   private readonly triggers: StallTrigger[] = [];
   private apps: AppSummaries | undefined;
 
@@ -65,12 +67,17 @@ export class Sensorium implements Senses {
     return this.apps?.read(route, backend, performance.now()) ?? null;
   }
 
-  dial(): DialOutcome | null {
-    return null;
+  dial(_route: string, backend: string): DialOutcome | null {
+    return this.dialer.outcome(backend);
+  }
+
+  dialNext(wanted: readonly Dialled[]): void {
+    this.dialer.dialNext(new Set(wanted.map(({ backend }) => backend)), performance.now());
   }
 
   async close(): Promise<void> {
     for (const trigger of this.triggers) trigger.close();
+    this.dialer.close();
     this.sensors.close();
     await this.apps?.close();
   }

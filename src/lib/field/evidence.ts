@@ -4,11 +4,14 @@
 // other clients' does not contradict it.
 import type { Knobs } from '../config/knobs.js';
 import { exp2, faded, gain, log2 } from './arithmetic.js';
-import { shareOf, type Peers } from './peers.js';
+import type { Peers } from './peers.js';
 import type { BackendMemory, BackendSignals, ClientSignals, LaneMemory } from './types.js';
 
-/** Bits from which a backend is at fault: by chance alone, once in 8,000 times. */
-export const convictingBits = 13;
+/**
+ * Bits from which a backend is at fault. A backend is looked at in every tick for years, so
+ * this is what chance alone brings about once in 67 million times.
+ */
+export const convictingBits = 26;
 /**
  * What one bad outcome can say at most: it takes three. Two in a row may as well be the
  * first two of a kind of request that takes long by design.
@@ -17,10 +20,15 @@ const mostBits = convictingBits / 3;
 /** Time constant of evidence while there are no outcomes. */
 const evidenceMs = 20_000;
 
-/** What a bad outcome says, where `share` of the peers' outcomes are bad. */
-function badBits(share: number): number {
-  // At fault means: half of what is good elsewhere goes wrong here.
-  return Math.min(mostBits, log2((1 + share) / 2 / share));
+/**
+ * What one bad outcome says, by its share among the peers: `bad` of `all`. Where none of them
+ * saw any, the share is not known to be small, only to be unseen (Laplace): what that
+ * says counts twice, so that three do where 18 good outcomes of peers are remembered.
+ */
+function bitsOf(bad: number, all: number, octavesBeyond: number): number {
+  const unseenBits = log2(all + 2) + octavesBeyond;
+  if (bad <= 0) return Math.min(mostBits, 2 * (unseenBits - 1));
+  return Math.min(mostBits, log2(1 / Math.min(1, bad / all + 1 / exp2(unseenBits))));
 }
 
 /** What a good outcome takes away: up to `isolateErrors` of bad ones nothing adds up. */
@@ -48,8 +56,8 @@ export function networkBits(
   dtMs: number,
   knobs: Knobs,
 ): number {
-  const share = shareOf(peers.failures, peers.connects - peers.failures);
-  return accumulate(memory.networkBits, failures, connects - failures, badBits(share), dtMs, knobs);
+  const bits = bitsOf(peers.failures, peers.connects, 0);
+  return accumulate(memory.networkBits, failures, connects - failures, bits, dtMs, knobs);
 }
 
 /** Octaves beyond the peers' slowest answer that are believed to be rarer still. */
@@ -71,10 +79,16 @@ export function bitsOfWait(
   const beyond = log2(waiting.ageMs * 1000) - peers.slowestLog;
   if (beyond <= 0) return 0;
   const bad = peers.unserved + peers.waiting;
-  const all = bad + peers.served;
-  const seen = all === 0 ? 1 : bad / all;
-  const unseen = 1 / (all + 2) / exp2(Math.min(tailOctaves, beyond));
-  return Math.min(mostBits, log2(1 / Math.min(1, seen + unseen)));
+  return bitsOf(bad, bad + peers.served, Math.min(tailOctaves, beyond));
+}
+
+/**
+ * How many of the first requests that wait were sent since the backend last answered: of
+ * those from before, others were answered that came with them. Ages are taken for even.
+ */
+export function waitingSinceAnswer({ waiting }: BackendSignals): number {
+  if (waiting === null || waiting.ageMs <= 0) return 0;
+  return waiting.count * Math.min(1, waiting.answeredAgoMs / (2 * waiting.ageMs));
 }
 
 /** The bits of first requests that ended without an answer. */
@@ -85,7 +99,8 @@ export function serviceBits(
   dtMs: number,
   knobs: Knobs,
 ): number {
-  const bits = badBits(shareOf(peers.unserved + peers.waiting, peers.served));
+  const bad = peers.unserved + peers.waiting;
+  const bits = bitsOf(bad, bad + peers.served, 0);
   // Those that had waited for too long when they ended say what their wait said.
   const long = Math.min(unserved, memory.waitedLong);
   const before = memory.serviceBits + long * Math.max(0, memory.waitBits - bits);

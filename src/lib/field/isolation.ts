@@ -16,6 +16,8 @@ export interface Verdict {
   readonly waitingBits: number;
   /** Another client speaks for it, or is yet to be heard. */
   readonly contradicted: Readonly<Record<EvidenceKind, boolean>>;
+  /** It was in the game although isolated, for most of the route was. */
+  readonly inGame: boolean;
   /** No other client dials the route. */
   readonly aloneClient: boolean;
   /** The age from which an unanswered request is a silence. */
@@ -44,8 +46,9 @@ export function silenceAgeOf(typicalLog: number | null, knobs: Knobs): number {
  */
 function isUnreachable({ signals, aloneClient, contradicted }: Verdict, knobs: Knobs): boolean {
   const { consecutiveFailures, accusers, dial } = signals;
-  if (consecutiveFailures < knobs.isolateAfter || dial === 'open') return false;
-  return accusers > 1 || aloneClient || dial === 'closed' || !contradicted.network;
+  if (consecutiveFailures < knobs.isolateAfter) return false;
+  if (aloneClient || accusers > 1 || dial === 'closed') return true;
+  return dial === null && !contradicted.network;
 }
 
 /** What isolates an admitted backend now; null if nothing does. */
@@ -81,6 +84,7 @@ function isolate(cause: IsolationCause, cooldownMs: number): Isolated {
     remainingMs: cooldownMs,
     probedForMs: null,
     isolatedForMs: 0,
+    distrustsDial: false,
   };
 }
 
@@ -97,6 +101,7 @@ type Isolated = Extract<Circuit, { kind: 'isolated' }>;
 function remainingOf(circuit: Isolated, { dial }: BackendSignals, dtMs: number): number {
   const remainingMs = Math.max(0, circuit.remainingMs - dtMs);
   if (circuit.cause !== 'errors' || circuit.probedForMs !== null) return remainingMs;
+  if (circuit.distrustsDial) return remainingMs;
   if (dial === 'open') return 0;
   return dial === 'closed' && circuit.isolatedForMs < dialOnlyMs
     ? Math.max(remainingMs, circuit.cooldownMs - dtMs)
@@ -113,7 +118,10 @@ function probe(before: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): 
   const heard = verdict.good || verdict.slow || verdict.bad;
   if (circuit.probedForMs === null && signals.picks === 0 && !heard) return circuit;
   const probedForMs = (circuit.probedForMs ?? -dtMs) + dtMs;
-  const relapse = { ...isolate(circuit.cause, longer(circuit, knobs)), isolatedForMs };
+  // A connect of the agent's went well and a client's did not: a policy stands between them.
+  const distrustsDial = circuit.distrustsDial || signals.dial === 'open';
+  const again = isolate(circuit.cause, longer(circuit, knobs));
+  const relapse = { ...again, isolatedForMs, distrustsDial };
   if (verdict.bad || (verdict.slow && !verdict.good)) return relapse;
   const returns: Circuit = {
     kind: 'returning',
@@ -129,6 +137,12 @@ function probe(before: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): 
   return { ...circuit, probedForMs };
 }
 
+/** Whether what isolated it is over, by the traffic that it was given all the same. */
+function isWell({ cause }: Isolated, { signals, good, slow, bad }: Verdict): boolean {
+  if (bad || slow) return false;
+  return good || (cause === 'errors' && signals.connects > 0);
+}
+
 /** The circuit of one backend after this tick. */
 export function judge(
   memory: BackendMemory,
@@ -137,7 +151,11 @@ export function judge(
   knobs: Knobs,
 ): Circuit {
   const { circuit } = memory;
-  if (circuit.kind === 'isolated') return probe(circuit, verdict, dtMs, knobs);
+  if (circuit.kind === 'isolated') {
+    return verdict.inGame && isWell(circuit, verdict)
+      ? { kind: 'admitted', nextCooldownMs: knobs.isolationMs }
+      : probe(circuit, verdict, dtMs, knobs);
+  }
   const cause = grounds(memory, verdict, knobs);
   if (cause !== null) {
     const first = firstCooldownMs(cause, verdict.signals, knobs);
@@ -182,6 +200,8 @@ export function whoIsOut(
 ): readonly boolean[] {
   if (!systemic) return circuits.map(({ kind }) => kind === 'isolated');
   const out = circuits.map(() => false);
+  // All alike: then it is nothing that one of them is worse in.
+  if (circuits.every(({ kind }) => kind === 'isolated')) return out;
   let room = Math.floor(circuits.length / 2);
   for (const i of order) {
     const circuit = circuits[i];

@@ -11,6 +11,7 @@ import {
   networkWord,
   serviceBits,
   serviceWord,
+  waitingSinceAnswer,
 } from './evidence.js';
 import { isSystemic, judge, silenceAgeOf, whoIsOut, type Verdict } from './isolation.js';
 import {
@@ -97,7 +98,7 @@ function accuse(
   const network = networkBits(memory, signals, peers, dtMs, knobs);
   const service = serviceBits(memory, signals, peers, dtMs, knobs);
   const waitBits = isKnown ? bitsOfWait(signals, peers, (log) => silenceAgeOf(log, knobs)) : 0;
-  const waitedLong = waitBits > 0 ? (signals.waiting?.count ?? 0) : 0;
+  const waitedLong = waitBits > 0 ? waitingSinceAnswer(signals) : 0;
   const accused =
     network > 0 ||
     service > 0 ||
@@ -180,6 +181,7 @@ export function observe(
         isolateBits: convictingBits * strict.evidence,
         waitingBits,
         contradicted,
+        inGame: before.systemic,
         aloneClient: route.clients < 2,
         silenceAgeMs: silenceAgeOf(others.typicalLog, knobs),
         bad: signals.failures > 0 || (signals.unserved > 0 && unservedSays),

@@ -18,6 +18,8 @@ export interface Waiting {
   readonly ageMs: number;
   /** The backend has answered something since they were sent. */
   readonly answeredSince: boolean;
+  /** Since its last answer began. */
+  readonly answeredAgoMs: number;
 }
 
 /** What the clients of one lane saw of a backend in a tick: see nity_lane in the contract. */
@@ -116,6 +118,8 @@ export type Circuit =
       /** Since a probe was sent; null before. */
       readonly probedForMs: number | null;
       readonly isolatedForMs: number;
+      /** The agent's own connects say nothing of what clients meet. */
+      readonly distrustsDial: boolean;
     }
   | { readonly kind: 'returning'; readonly forMs: number; readonly nextCooldownMs: number };
 

@@ -35,6 +35,8 @@ export interface NodeView {
   nowMs(): number;
   /** Asks a backend how it does; the answer comes a round trip later, or never. */
   probe(backend: number, heard: (load: Load) => void): void;
+  /** Whether it would take a connection now. */
+  accepts(backend: number): boolean;
 }
 
 /** Requests are numbered by the world; backends by the scenario, and numbers are never used again. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 
 import type { Tick } from '../agent/agent.js';
-import type { MakeBalancer, PolicyName } from './balancer.js';
+import type { NodeView, MakeBalancer, PolicyName } from './balancer.js';
 import { mostConnections } from './clients.js';
 import { measureLimits, type Measured } from './limits.js';
 import type { Phase, RunResult, Window } from './result.js';
@@ -78,7 +78,7 @@ class Simulation {
       scenario,
       seed,
       makeFront: (node, view): Front => {
-        if (policy === 'nity' || policy === 'gear') return this.ourFront(node, places);
+        if (policy === 'nity' || policy === 'gear') return this.ourFront(node, places, view);
         const make: MakeBalancer = policies[policy].make;
         return new BalancerFront(Array.from({ length: scenario.services }, () => make(view)));
       },
@@ -101,9 +101,10 @@ class Simulation {
     return this.world.backends.endpoints[number]?.place ?? -1;
   }
 
-  private ourFront(node: number, places: number): NityFront {
+  private ourFront(node: number, places: number, view: NodeView): NityFront {
     const { scenario, policy, onTick, sabotage } = this.options;
     const front = new NityFront({
+      accepts: (endpoint) => view.accepts(endpoint),
       node,
       nodes: scenario.nodes,
       services: scenario.services,

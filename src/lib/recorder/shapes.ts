@@ -157,7 +157,12 @@ export const backendSignals = record<BackendSignals>('backendSignals', {
   retransmits: number,
   firstByte: nullable(list(record<LatencySample>('sample', { us: number, count: number }))),
   waiting: nullable(
-    record<Waiting>('waiting', { count: number, ageMs: number, answeredSince: flag }),
+    record<Waiting>('waiting', {
+      count: number,
+      ageMs: number,
+      answeredSince: flag,
+      answeredAgoMs: later(number, 0),
+    }),
   ),
   working: later(nullable(number), null),
   clients: later(list(clientSignals), []),
@@ -190,6 +195,7 @@ const circuit = variants<'kind', Circuit>('circuit', 'kind', {
     remainingMs: number,
     probedForMs: nullable(number),
     isolatedForMs: later(number, 0),
+    distrustsDial: later(flag, false),
   }),
   returning: record('circuit.returning', { forMs: number, nextCooldownMs: number }),
 });

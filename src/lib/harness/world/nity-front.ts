@@ -1,6 +1,6 @@
 // Our node in the simulated world: the programs of nity.bpf.c over plain memory and the
 // very agent that runs on a real node, by the world's clock.
-import { Agent, type Tick } from '../../agent/agent.js';
+import { Agent, type Senses, type Tick } from '../../agent/agent.js';
 import type { Knobs } from '../../config/knobs.js';
 import { tableSize, type RouteEntry } from '../../dataplane/book.js';
 import { readField } from '../../dataplane/control.js';
@@ -9,7 +9,9 @@ import type { ModelSockets } from '../../dataplane/native.js';
 import type { Plane } from '../../dataplane/plane.js';
 import { Projector } from '../../dataplane/projector.js';
 import { assignRing } from '../../field/ring.js';
+import { nothingSensed } from '../../field/signals.js';
 import type { Law } from '../../field/step.js';
+import type { DialOutcome } from '../../field/types.js';
 import type { End } from '../balancer.js';
 import type { Route, RouteName } from '../../routes/route-set.js';
 import type { Front, Parting } from './front.js';
@@ -23,6 +25,8 @@ const firstVip = 0x7f60_0001;
 const firstPort = 1024;
 
 export interface NityFrontOptions {
+  /** Whether an endpoint would take a connection of the agent's now. */
+  readonly accepts: (endpoint: number) => boolean;
   readonly node: number;
   readonly nodes: number;
   readonly services: number;
@@ -52,6 +56,21 @@ export class NityFront implements Front {
   private readonly source: ModelSource;
   private readonly sockets: ModelSockets;
   private readonly routes: Route[] = [];
+  /** Backends that the agent dials, and what it met. */
+  private readonly dialled = new Map<string, DialOutcome>();
+  private readonly senses: Senses = {
+    node: (lagMs) => ({ ...nothingSensed('a simulated node has no sensors'), loopLagMs: lagMs }),
+    app: () => null,
+    hearsApps: false,
+    dial: (_route, backend) => this.dialled.get(backend) ?? null,
+    dialNext: (wanted) => {
+      this.dialled.clear();
+      for (const { backend } of wanted) {
+        const endpoint = Number(backend.slice(backend.indexOf(':') + 1)) - firstPort;
+        this.dialled.set(backend, this.options.accepts(endpoint) ? 'open' : 'closed');
+      }
+    },
+  };
   private agent: Agent | undefined;
   private bare: Projector | undefined;
   private mustServe = true;
@@ -90,6 +109,7 @@ export class NityFront implements Front {
         plane: this.plane,
         knobs,
         exclusively: (change) => change(),
+        senses: this.senses,
         phase: node,
         law,
       });

@@ -50,6 +50,8 @@ export class World implements Surroundings {
   private readonly calls: (() => void)[] = [];
   private readonly freeCalls: number[] = [];
   readonly luck: Random;
+  /** Of the agents' own connects, which must not change what clients meet. */
+  private readonly dialLuck: Random;
   private readonly onPick: WorldOptions['onPick'];
   /** By group. */
   private readonly arrivalStamps: number[];
@@ -65,6 +67,7 @@ export class World implements Surroundings {
     this.groups = allHabits(scenario, seed);
     this.arrivalStamps = this.groups.map(() => 0);
     this.luck = randomOf(seed, 'luck');
+    this.dialLuck = randomOf(seed, 'dials');
     this.backends = new Backends(scenario, seed, (atMs, job) => {
       this.calendar.at(atMs, Event.finish, job);
     });
@@ -84,6 +87,7 @@ export class World implements Surroundings {
     return {
       random,
       nowMs: () => this.nowMs,
+      accepts: (backend) => this.accepts(backend),
       probe: (backend, heard) => {
         this.probe(backend, heard);
       },
@@ -271,6 +275,14 @@ export class World implements Surroundings {
   /** As breakAll, of connections whose clients wait for no work: they would never notice. */
   breakKept(struck: (endpoint: Endpoint) => boolean): void {
     this.connections.breakKept(struck);
+  }
+
+  private accepts(number: number): boolean {
+    const placed = this.backends.find(number);
+    if (placed === undefined) return false;
+    const { endpoint, place } = placed;
+    if (endpoint.gone || place.vanished || this.backends.isFull(placed)) return false;
+    return place.refuseShare <= 0 || this.dialLuck() >= place.refuseShare;
   }
 
   private probe(number: number, heard: (load: Load) => void): void {
