@@ -1,7 +1,6 @@
 // The parts of a bug report that look through the addon: maps, pins, and the doctor, who
 // looks at both.
 import { readField } from '../dataplane/control.js';
-import { socketsObjectPath } from '../dataplane/programs.js';
 import { openPlane } from '../dataplane/pins.js';
 import type { Plane } from '../dataplane/plane.js';
 import { Snapshot } from '../dataplane/snapshot.js';
@@ -43,8 +42,12 @@ const views: Readonly<Record<string, (snapshot: Snapshot, plane: Plane) => objec
   backends: (snapshot) => ({ backends: snapshot.backends() }),
   counters: (snapshot) => ({ counters: snapshot.counters() }),
   conntrack: (snapshot) => {
-    const flows = snapshot.flows(socketsObjectPath);
-    return { total: flows.length, flows: flows.slice(0, mostFlows) };
+    const { flows, socketsMissing } = snapshot.flows();
+    return {
+      socketsMissing: socketsMissing?.cause ?? null,
+      total: flows.length,
+      flows: flows.slice(0, mostFlows),
+    };
   },
 };
 
