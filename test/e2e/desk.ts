@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
 import { until } from '../kernel/rig.js';
-import { nityAs, type Outcome } from './shell.js';
+import { nityAs, nityUnder, type Outcome } from './shell.js';
 
 export interface RunningAgent {
   readonly child: ChildProcess;
@@ -31,6 +31,8 @@ export class Desk {
   readonly directory = mkdtempSync(join(tmpdir(), 'nity-desk-'));
   readonly services = join(this.directory, 'services.yaml');
   readonly cgroup = join(cgroupRoot(), this.name);
+  /** Words before the command of an agent: a program that runs it in its own circumstances. */
+  agentsUnder: readonly string[] = [];
   private readonly agents: ChildProcess[] = [];
 
   constructor() {
@@ -69,6 +71,10 @@ export class Desk {
     return nityAs(uid, args, this.environment);
   }
 
+  nityUnder(words: readonly string[], ...args: readonly string[]): Promise<Outcome> {
+    return nityUnder(words, args, this.environment);
+  }
+
   load(): Promise<Outcome> {
     return this.nity('load', '--cgroup', this.cgroup);
   }
@@ -86,11 +92,14 @@ export class Desk {
   /** One whose routes come from where `args` say; it may not serve for long. */
   startAgent(...args: readonly string[]): RunningAgent {
     const knobs = untroubled.flatMap((knob) => ['--knob', knob]);
-    const child = spawn(
-      process.execPath,
-      [cli, 'run-agent', '--cgroup', this.cgroup, ...knobs, ...args],
-      { env: this.environment, stdio: ['ignore', 'ignore', 'pipe'] },
-    );
+    const [program = '', ...words] = [
+      ...[...this.agentsUnder, process.execPath, cli, 'run-agent'],
+      ...['--cgroup', this.cgroup, ...knobs, ...args],
+    ];
+    const child = spawn(program, words, {
+      env: this.environment,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     this.agents.push(child);
     let log = '';
     child.stderr.on('data', (bytes: Buffer) => (log += bytes.toString()));

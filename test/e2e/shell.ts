@@ -45,12 +45,25 @@ export function nity(
   return runProgram(process.execPath, [join(root, 'bin/run.js'), ...args], environment);
 }
 
+/** By a program that runs what stands after its own words, in circumstances of its making. */
+export function nityUnder(
+  words: readonly string[],
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): Promise<Outcome> {
+  const [program = 'env', ...more] = words;
+  return runProgram(
+    program,
+    [...more, process.execPath, join(root, 'bin/run.js'), ...args],
+    environment,
+  );
+}
+
 /** As another user, without its groups. */
 export function nityAs(
   uid: number,
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
 ): Promise<Outcome> {
-  const became = ['--reuid', String(uid), '--clear-groups', process.execPath];
-  return runProgram('setpriv', [...became, join(root, 'bin/run.js'), ...args], environment);
+  return nityUnder(['setpriv', '--reuid', String(uid), '--clear-groups'], args, environment);
 }

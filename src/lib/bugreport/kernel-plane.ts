@@ -41,15 +41,22 @@ const views: Readonly<Record<string, (snapshot: Snapshot, plane: Plane) => objec
   slots: (snapshot) => ({ routes: snapshot.slots() }),
   backends: (snapshot) => ({ backends: snapshot.backends() }),
   counters: (snapshot) => ({ counters: snapshot.counters() }),
-  conntrack: (snapshot) => {
-    const { flows, socketsMissing } = snapshot.flows();
-    return {
-      socketsMissing: socketsMissing?.cause ?? null,
-      total: flows.length,
-      flows: flows.slice(0, mostFlows),
-    };
-  },
 };
+
+/** The flows of sockets may be missing from it, which is said where all that is missing is. */
+async function addConntrack(gathering: Gathering, snapshot: Snapshot): Promise<void> {
+  const path = 'maps/conntrack.json';
+  await gathering.add(path, 'the maps as to conntrack', () => {
+    const { flows, socketsMissing } = snapshot.flows();
+    if (socketsMissing !== null) {
+      gathering.lack(`${path}#sockets`, 'the flows of sockets', new Error(socketsMissing.cause));
+    }
+    return json({
+      ...{ schemaVersion: 1, socketsMissing: socketsMissing?.cause ?? null },
+      ...{ total: flows.length, flows: flows.slice(0, mostFlows) },
+    });
+  });
+}
 
 export async function addMaps(gathering: Gathering, pinPath: string): Promise<void> {
   let plane: Plane;
@@ -67,6 +74,7 @@ export async function addMaps(gathering: Gathering, pinPath: string): Promise<vo
         json({ schemaVersion: 1, ...view(snapshot, plane) }),
       );
     }
+    await addConntrack(gathering, snapshot);
   } catch (error) {
     gathering.lack('maps/', 'the views of nity inspect', error);
   } finally {
