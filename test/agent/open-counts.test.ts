@@ -29,7 +29,10 @@ describe('the comparison of open counts', () => {
       runs++;
       return outcome();
     };
-    const log = { info: (line: string) => said.push(line), warn: (line: string) => said.push(line) };
+    const log = {
+      info: (line: string) => said.push(line),
+      warn: (line: string) => said.push(line),
+    };
     openCounts = new OpenCounts({ run }, log, 0);
   });
 

@@ -151,7 +151,10 @@ describe.skipIf(unavailable !== undefined)('nity bugreport', () => {
       const unpacked = await reportUnder(refusingTracing(desk.directory), ...args);
       const why = expect.stringMatching(refusedByPolicy) as string;
       expect(unpacked.manifest.missing).toEqual([withoutSockets(why)]);
-      expect(unpacked.json('maps/conntrack.json')).toMatchObject({ socketsMissing: why, flows: [] });
+      expect(unpacked.json('maps/conntrack.json')).toMatchObject({
+        socketsMissing: why,
+        flows: [],
+      });
       const { checks } = unpacked.json('doctor.json') as { checks: { id: string; seen: string }[] };
       expect(checks.find(({ id }) => id === 'NITY027')?.seen).toContain('refuses tracing programs');
     },

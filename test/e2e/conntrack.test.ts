@@ -6,7 +6,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { refusedByPolicy, refusedHere, refusingTracing, withoutPerfmon } from '../kernel/refusal.js';
+import {
+  refusedByPolicy,
+  refusedHere,
+  refusingTracing,
+  withoutPerfmon,
+} from '../kernel/refusal.js';
 import { NamedServer, unavailable, until } from '../kernel/rig.js';
 import { Desk, type RunningAgent } from './desk.js';
 import { root, type Outcome } from './shell.js';

@@ -2,7 +2,16 @@
 // sockets and logs of its own, the built command line, and agents that go when it goes.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -123,9 +132,23 @@ export class Desk {
     if (existsSync(this.pinPath)) unload({ pinPath: this.pinPath, force: true });
   }
 
+  /** Whatever a test that failed left behind goes too, so that the next one does not meet it. */
   async close(): Promise<void> {
     await this.clear();
+    await until(() => {
+      this.endClients();
+      rmdirSync(this.cgroup);
+      return true;
+    });
     rmSync(this.directory, { recursive: true, force: true });
-    rmdirSync(this.cgroup);
+  }
+
+  /** Nobody is in the desk's cgroup but whom a test of the desk put there. */
+  private endClients(): void {
+    for (const below of readdirSync(this.cgroup, { withFileTypes: true })) {
+      if (below.isDirectory()) rmdirSync(join(this.cgroup, below.name));
+    }
+    const pids = readFileSync(join(this.cgroup, 'cgroup.procs'), 'utf8').split('\n').map(Number);
+    for (const pid of pids) if (pid > 0 && pid !== process.pid) process.kill(pid, 'SIGKILL');
   }
 }

@@ -12,8 +12,7 @@ const firstAfterMs = 5_000;
 const refusedEveryMs = 3_600_000;
 
 type Outcome =
-  | Extract<Reconciled, { kind: 'compared' }>
-  | { readonly kind: 'refused'; readonly cause: string };
+  Extract<Reconciled, { kind: 'compared' }> | { readonly kind: 'refused'; readonly cause: string };
 
 export class OpenCounts {
   private nextMs: number;

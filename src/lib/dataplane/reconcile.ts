@@ -6,8 +6,7 @@ import type { Plane } from './plane.js';
 import { listSockets, type SocketLister, type SocketsRefused } from './sockets.js';
 import type { Struct } from './struct.js';
 
-export type Reconciled =
-  { readonly kind: 'compared'; readonly corrected: number } | SocketsRefused;
+export type Reconciled = { readonly kind: 'compared'; readonly corrected: number } | SocketsRefused;
 
 /** Open flows of each backend index, counted from the sockets that hold them. */
 function countOpen(plane: Plane, sockets: readonly Struct<'socket'>[]): Map<number, number> {

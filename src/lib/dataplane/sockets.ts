@@ -74,7 +74,8 @@ export function explainRefusal(error: unknown, lacks: readonly string[]): Socket
   if (code === 'EPERM' || code === 'EACCES') {
     return {
       kind: 'refused',
-      cause: 'the policy of this kernel (lockdown or a security module) refuses tracing programs, whatever capabilities a process has',
+      cause:
+        'the policy of this kernel (lockdown or a security module) refuses tracing programs, whatever capabilities a process has',
       advice:
         'Nothing to grant: connects are served and counted as ever, affinities and bound sources are shown; only open connections are not listed, nor open counts compared with them.',
     };

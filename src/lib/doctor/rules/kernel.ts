@@ -23,8 +23,7 @@ export const kernelRules: readonly Rule[] = [
     name: 'BTF',
     expected: '/sys/kernel/btf/vmlinux',
     hint: 'Run a kernel that was built with CONFIG_DEBUG_INFO_BTF.',
-    about:
-      'Without it the sockets cannot be listed: NITY027 says what that means.',
+    about: 'Without it the sockets cannot be listed: NITY027 says what that means.',
     look: ({ kernel: { btf } }) => (btf ? ok('there') : warn('absent')),
   },
   {
