@@ -15,6 +15,10 @@ function whyRefusedHere(): SocketsRefused | null {
   return listing.kind === 'refused' ? listing : null;
 }
 
+/** The check that warns of it, left out where it must: for a doctor that is to find nothing else. */
+export const suppressedHere: readonly string[] =
+  refusedHere === null ? [] : ['--suppress', 'NITY027'];
+
 /** What a process with every capability says where the kernel refuses. */
 export const refusedByPolicy = /^the policy of this kernel .* refuses tracing programs/;
 
