@@ -24,7 +24,7 @@ describe('a refusal', () => {
     expect(lacking.advice).toContain('PERFMON]');
     const policy = explainRefusal(answered('EPERM'), []);
     expect(policy.cause).toMatch(/policy .*lockdown or a security module.* refuses tracing/);
-    expect(policy.advice).toMatch(/connects are served/);
+    expect(policy.advice).toMatch(/Connects are served/);
     expect(policy.cause + policy.advice).not.toContain('PERFMON');
   });
 

@@ -160,6 +160,8 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     expect(stranger.stderr).toContain('sudo');
 
     const { child, log } = await startAgent();
+    // What is told to be served is so from the first projection on.
+    await until(() => /epoch \d+: /.test(log()));
     expect([...new Set(await dialFromCgroup(20))].sort(), log()).toEqual(['one', 'two']);
     expect(await json('inspect', 'routes')).toMatchObject({
       routes: [

@@ -103,7 +103,7 @@ describe.skipIf(unavailable !== undefined)('nity inspect conntrack', () => {
       expect(code).toBe(0);
       expect(stdout).toMatch(/^KIND .*\naffinity .*\naffinity .*\n$/);
       expect(stderr).toMatch(
-        /^The flows of sockets are not shown: the policy of this kernel .*\.\n→ .* connects are served .*\.\n$/,
+        /^The flows of sockets are not shown: the policy of this kernel .*\.\n→ No capability helps. Connects are served .*\.\n$/,
       );
       expect(stderr).not.toContain('PERFMON');
     });

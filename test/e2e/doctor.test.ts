@@ -264,7 +264,7 @@ describe.skipIf(unavailable !== undefined)('nity doctor', () => {
       expect(seen).toMatch(
         /open counts are not compared .* inspect conntrack.*: the policy of this kernel .*tracing/,
       );
-      expect(hint).toContain('connects are served');
+      expect(hint).toContain('Connects are served');
       expect(hint).not.toContain('PERFMON');
     });
 

@@ -77,7 +77,7 @@ export function explainRefusal(error: unknown, lacks: readonly string[]): Socket
       cause:
         'the policy of this kernel (lockdown or a security module) refuses tracing programs, whatever capabilities a process has',
       advice:
-        'Nothing to grant: connects are served and counted as ever, affinities and bound sources are shown; only open connections are not listed, nor open counts compared with them.',
+        'No capability helps. Connects are served and counted all the same, and affinities and bound sources are shown.',
     };
   }
   return {
