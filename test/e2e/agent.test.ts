@@ -9,20 +9,21 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
+import { PinRoom } from '../kernel/pin-room.js';
 import { unavailable, until } from '../kernel/rig.js';
 import { nity as run } from './shell.js';
 
 const own = `nity-test-agent-${process.pid}`;
-const pinPath = `/sys/fs/bpf/${own}`;
+const room = new PinRoom(own);
 const directory = mkdtempSync(join(tmpdir(), 'nity-agent-'));
 const services = join(directory, 'services.yaml');
 const config = join(directory, 'knobs.yaml');
 const appSocket = join(directory, 'apps.sock');
-const reportSocket = join(directory, `sys-fs-bpf-${own}.sock`);
+const reportSocket = join(directory, `sys-fs-bpf-${own}-nity.sock`);
 const cli = join(import.meta.dirname, '../../bin/run.js');
 const environment = {
   ...process.env,
-  NITY_PIN_PATH: pinPath,
+  NITY_PIN_PATH: room.pinPath,
   NITY_RUN_DIR: directory,
   NITY_AUDIT_LOG: join(directory, 'audit.jsonl'),
 };
@@ -75,6 +76,7 @@ ${backends.join('')}`,
 
   beforeAll(() => {
     mkdirSync(cgroup);
+    room.open();
   });
 
   beforeEach(async () => {
@@ -112,6 +114,7 @@ ${backends.join('')}`,
 
   afterAll(() => {
     rmSync(directory, { recursive: true, force: true });
+    room.close();
     rmdirSync(cgroup);
   });
 

@@ -19,7 +19,7 @@ import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
 import { readField, type FailsafeModeName } from '../../src/lib/dataplane/control.js';
 import { BpfLink, fileSystemType } from '../../src/lib/dataplane/native.js';
 import { linkPin, openPlane } from '../../src/lib/dataplane/pins.js';
-import { unload } from '../../src/lib/dataplane/unload.js';
+import { PinRoom } from '../kernel/pin-room.js';
 import { suppressedHere } from '../kernel/refusal.js';
 import { NamedServer, otherBuild, unavailable, until } from '../kernel/rig.js';
 import { ApiServer } from '../kubernetes/api-server.js';
@@ -143,7 +143,8 @@ describe.skipIf(skipped !== undefined)('the step that prepares a node', () => {
 
 describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   const own = `nity-test-pod-${process.pid}`;
-  const pinPath = `/sys/fs/bpf/${own}`;
+  const room = new PinRoom(own);
+  const { pinPath } = room;
   const pod = readPod();
   const [agent] = pod.containers;
   const root = skipped === undefined ? cgroupRoot() : '/';
@@ -166,11 +167,13 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   beforeAll(async () => {
     image = new Image();
     mkdirSync(cgroup);
+    room.open();
     for (const server of servers) await server.listen();
   }, 300_000);
 
   afterAll(() => {
     for (const server of servers) server.close();
+    room.close();
     rmdirSync(cgroup);
     image.remove();
   });
@@ -197,7 +200,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   afterEach(async () => {
     for (const one of clients.splice(0)) await one.end();
     for (const one of running.splice(0)) await one.stop('KILL');
-    if (existsSync(pinPath)) unload({ pinPath, force: true });
+    room.clear();
     rmSync(directory, { recursive: true, force: true });
   });
 

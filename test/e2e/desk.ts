@@ -3,7 +3,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -16,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
-import { unload } from '../../src/lib/dataplane/unload.js';
+import { PinRoom } from '../kernel/pin-room.js';
 import { until } from '../kernel/rig.js';
 import { nityAs, nityUnder, type Outcome } from './shell.js';
 
@@ -36,7 +35,8 @@ let desks = 0;
 
 export class Desk {
   readonly name = `nity-test-desk-${process.pid}-${desks++}`;
-  readonly pinPath = `/sys/fs/bpf/${this.name}`;
+  private readonly room = new PinRoom(this.name);
+  readonly pinPath = this.room.pinPath;
   readonly directory = mkdtempSync(join(tmpdir(), 'nity-desk-'));
   readonly services = join(this.directory, 'services.yaml');
   readonly cgroup = join(cgroupRoot(), this.name);
@@ -46,6 +46,7 @@ export class Desk {
 
   constructor() {
     mkdirSync(this.cgroup);
+    this.room.open();
   }
 
   get environment(): NodeJS.ProcessEnv {
@@ -129,12 +130,13 @@ export class Desk {
   /** Everything that load pinned goes; the desk may be laid again. */
   async clear(): Promise<void> {
     await this.endAgents('SIGKILL');
-    if (existsSync(this.pinPath)) unload({ pinPath: this.pinPath, force: true });
+    this.room.clear();
   }
 
   /** Whatever a test that failed left behind goes too, so that the next one does not meet it. */
   async close(): Promise<void> {
-    await this.clear();
+    await this.endAgents('SIGKILL');
+    this.room.close();
     await until(() => {
       this.endClients();
       rmdirSync(this.cgroup);
