@@ -100,7 +100,8 @@ ${backends.join('')}`,
       { env: environment, stdio: ['ignore', 'ignore', 'pipe'] },
     );
     agent.stderr?.on('data', (bytes: Buffer) => (log += bytes.toString()));
-    await until(() => log.includes('routes are served') && existsSync(reportSocket));
+    // With its first tick it is up: before, a signal ends it as it ends any process.
+    await until(() => /epoch \d+: /.test(log) && existsSync(reportSocket));
   });
 
   afterEach(async () => {
@@ -197,7 +198,7 @@ ${backends.join('')}`,
     expect(log).toContain('slotsPerRoute stays 64 until the agent is restarted');
     // They are told of with the next tick.
     const deadBand = async () => (await explain()).knobs['deadBand'];
-    await expect.poll(deadBand, { timeout: 5_000 }).toBe(0.4);
+    await expect.poll(deadBand).toBe(0.4);
     writeFileSync(config, 'deadBand: 4\n');
     agent?.kill('SIGHUP');
     await until(() => log.includes('The last good knobs stay in force.'));

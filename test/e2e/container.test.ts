@@ -223,7 +223,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   /** As the kubelet: by the manifest's own startup probe. */
   async function serving(options: RunOptions = {}): Promise<Running> {
     const started = start(options);
-    await expect.poll(() => probe(started, 'startupProbe'), { timeout: 60_000 }).toBe(200);
+    await expect.poll(() => probe(started, 'startupProbe')).toBe(200);
     return started;
   }
 
@@ -437,7 +437,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     const [unloading] = readPod('overlays/remove').containers;
     const one = run(image, unloading, { env: environment });
     running.push(one);
-    await expect.poll(() => one.log(), { timeout: 60_000 }).toContain(`Unloaded ${pinPath}`);
+    await expect.poll(() => one.log()).toContain(`Unloaded ${pinPath}`);
 
     expect(existsSync(pinPath)).toBe(false);
     // It only waits now, so that the kubelet does not start it over and over.

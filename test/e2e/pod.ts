@@ -181,7 +181,7 @@ export class Running {
     // What never became a container, or does not heed the signal, keeps no test waiting for ever.
     const overdue = setTimeout(() => {
       this.child.kill('SIGKILL');
-      execFile('runc', ['delete', '--force', this.id]);
+      void promisify(execFile)('runc', ['delete', '--force', this.id]).catch(() => undefined);
     }, patienceMs);
     try {
       return await this.ended();
