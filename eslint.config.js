@@ -14,7 +14,7 @@ const text = (pattern, message) => [
 
 const noProcfs = text(
   String.raw`/^\/(proc|sys\/fs\/cgroup)(\/|$)/`,
-  'Only sensors, doctor, dataplane/cgroup.ts and privilege.ts read /proc and cgroupfs.',
+  'Only sensors, doctor, dataplane/cgroup.ts and lacking.ts read /proc and cgroupfs.',
 );
 const noAddon = text(
   String.raw`/\.node$/`,
@@ -46,7 +46,7 @@ const noProcessModule = ['error', { name: 'node:process', message: 'Use the glob
 
 const mayReadProc = [
   ...['src/lib/sensors/**', 'src/lib/doctor/**'],
-  ...['cgroup', 'privilege'].map((name) => `src/lib/dataplane/${name}.ts`),
+  ...['cgroup', 'lacking'].map((name) => `src/lib/dataplane/${name}.ts`),
 ];
 const native = ['src/lib/dataplane/native.ts', 'src/lib/dataplane/build-addon.ts'];
 const mayPrint = ['src/lib/cli/**', 'src/commands/**'];

@@ -31,8 +31,10 @@ export default defineConfig({
         test: {
           name: 'machine',
           include: onTheMachine,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // What is polled for comes to be at once on an idle machine, and some day on a busy one.
+          expect: { poll: { timeout: 60_000 } },
         },
       },
     ],

@@ -189,6 +189,7 @@ export function healthy(machine: Machine): Observed {
         maps: mapNames.map((name) => ({ name, ...shape })),
       },
     },
+    sockets: 'listed',
     plane: { kind: 'read', value: healthyPlane },
     sensors: machine.sensors(1),
     cluster: healthyCluster,

@@ -113,6 +113,29 @@ describe('a fault in the files of the node', () => {
     expect(wrong(healthy(new Machine(root)))).toEqual([['NITY021', 'warn', 'absent']]);
   });
 
+  it('a lockdown that cannot be read is neither a fault nor said to be none', () => {
+    const lockdown = () =>
+      examine(healthy(new Machine(root))).find(({ id }) => id === 'NITY012')?.seen;
+    const security = join(root, '/sys/kernel/security');
+    rmSync(join(security, 'lockdown'));
+    // Empty, as in a container: securityfs is not mounted there.
+    expect(wrong(healthy(new Machine(root)))).toEqual([]);
+    expect(lockdown()).toMatch(/^not known, it could not be read: no securityfs is mounted/);
+    rmSync(security, { recursive: true });
+    expect(lockdown()).toMatch(/^not known, it could not be read: there is no /);
+    plantFile(root, '/sys/kernel/security/lockdown', 'something else');
+    expect(lockdown()).toMatch(/^not known, it could not be read: .* form that is known$/);
+    expect(wrong(healthy(new Machine(root)))).toEqual([]);
+    // Mounted, and without the file: a kernel that cannot be locked down.
+    rmSync(join(security, 'lockdown'));
+    plantFile(
+      root,
+      '/proc/self/mountinfo',
+      '32 20 0:7 / /sys/kernel/security rw - securityfs securityfs rw\n',
+    );
+    expect(lockdown()).toBe('the kernel has no lockdown');
+  });
+
   it('connection tracking that is not loaded is no fault', () => {
     rmSync(join(root, '/proc/sys/net/netfilter'), { recursive: true });
     expect(wrong(healthy(new Machine(root)))).toEqual([]);
@@ -197,6 +220,22 @@ describe('a fault in what was observed', () => {
     expect(wrong(withPlane({ field }))).toEqual([]);
     const held = { ...field, failsafeMode: 'hold', heartbeatAgeMs: 4_000 } as const;
     expect(wrong(withPlane({ field: held })).map(([id]) => id)).toEqual(['NITY060', 'NITY070']);
+  });
+
+  it('a kernel that refuses to list its sockets, and says so itself', () => {
+    const sockets = { kind: 'refused', cause: 'a policy refuses', advice: 'Nothing.' } as const;
+    const observed = { ...healthy(new Machine(root)), sockets };
+    expect(wrong(observed)).toEqual([
+      [
+        'NITY027',
+        'warn',
+        'open counts are not compared with the sockets, `nity inspect conntrack` shows none: a policy refuses',
+      ],
+    ]);
+    expect(examine(observed).find(({ id }) => id === 'NITY027')?.hint).toBe('Nothing.');
+    // Who may load nothing at all learns that, and nothing of sockets.
+    const build = { kind: 'missing', why: 'EPERM' } as const;
+    expect(wrong({ ...observed, build })).toEqual([['NITY026', 'fail', 'EPERM']]);
   });
 
   it('programs that were loaded while the JIT was off', () => {

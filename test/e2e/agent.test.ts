@@ -9,20 +9,21 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
+import { PinRoom } from '../kernel/pin-room.js';
 import { unavailable, until } from '../kernel/rig.js';
 import { nity as run } from './shell.js';
 
 const own = `nity-test-agent-${process.pid}`;
-const pinPath = `/sys/fs/bpf/${own}`;
+const room = new PinRoom(own);
 const directory = mkdtempSync(join(tmpdir(), 'nity-agent-'));
 const services = join(directory, 'services.yaml');
 const config = join(directory, 'knobs.yaml');
 const appSocket = join(directory, 'apps.sock');
-const reportSocket = join(directory, `sys-fs-bpf-${own}.sock`);
+const reportSocket = join(directory, `sys-fs-bpf-${own}-nity.sock`);
 const cli = join(import.meta.dirname, '../../bin/run.js');
 const environment = {
   ...process.env,
-  NITY_PIN_PATH: pinPath,
+  NITY_PIN_PATH: room.pinPath,
   NITY_RUN_DIR: directory,
   NITY_AUDIT_LOG: join(directory, 'audit.jsonl'),
 };
@@ -75,6 +76,7 @@ ${backends.join('')}`,
 
   beforeAll(() => {
     mkdirSync(cgroup);
+    room.open();
   });
 
   beforeEach(async () => {
@@ -98,7 +100,8 @@ ${backends.join('')}`,
       { env: environment, stdio: ['ignore', 'ignore', 'pipe'] },
     );
     agent.stderr?.on('data', (bytes: Buffer) => (log += bytes.toString()));
-    await until(() => log.includes('routes are served') && existsSync(reportSocket));
+    // With its first tick it is up: before, a signal ends it as it ends any process.
+    await until(() => /epoch \d+: /.test(log) && existsSync(reportSocket));
   });
 
   afterEach(async () => {
@@ -112,6 +115,7 @@ ${backends.join('')}`,
 
   afterAll(() => {
     rmSync(directory, { recursive: true, force: true });
+    room.close();
     rmdirSync(cgroup);
   });
 
@@ -194,7 +198,7 @@ ${backends.join('')}`,
     expect(log).toContain('slotsPerRoute stays 64 until the agent is restarted');
     // They are told of with the next tick.
     const deadBand = async () => (await explain()).knobs['deadBand'];
-    await expect.poll(deadBand, { timeout: 5_000 }).toBe(0.4);
+    await expect.poll(deadBand).toBe(0.4);
     writeFileSync(config, 'deadBand: 4\n');
     agent?.kill('SIGHUP');
     await until(() => log.includes('The last good knobs stay in force.'));

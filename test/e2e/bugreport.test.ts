@@ -15,6 +15,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
+import { refusedByPolicy, refusedHere, refusingTracing } from '../kernel/refusal.js';
 import { unavailable, until } from '../kernel/rig.js';
 import { Desk } from './desk.js';
 import { root } from './shell.js';
@@ -66,6 +67,13 @@ class Unpacked {
   }
 }
 
+/** The entry of the manifest where the kernel does not list sockets. */
+const withoutSockets = (why: string) => ({
+  path: 'maps/conntrack.json#sockets',
+  about: 'the flows of sockets',
+  why,
+});
+
 describe.skipIf(unavailable !== undefined)('nity bugreport', () => {
   let desk: Desk;
   let archive: string;
@@ -88,8 +96,9 @@ describe.skipIf(unavailable !== undefined)('nity bugreport', () => {
     await desk.close();
   });
 
-  const report = async (...args: readonly string[]) => {
-    const outcome = await desk.nity('bugreport', '-o', archive, ...args);
+  const report = (...args: readonly string[]) => reportUnder(['env'], ...args);
+  const reportUnder = async (words: readonly string[], ...args: readonly string[]) => {
+    const outcome = await desk.nityUnder(words, 'bugreport', '-o', archive, ...args);
     expect(outcome.code, outcome.stderr).toBe(0);
     return new Unpacked(archive, join(desk.directory, 'unpacked'));
   };
@@ -108,7 +117,8 @@ describe.skipIf(unavailable !== undefined)('nity bugreport', () => {
   it('holds versions, doctor, maps, field, explanations, ticks, knobs and the audit log', async () => {
     await busyNode();
     const unpacked = await report();
-    expect(unpacked.manifest).toMatchObject({ schemaVersion: 1, redacted: false, missing: [] });
+    const missing = refusedHere === null ? [] : [withoutSockets(refusedHere.cause)];
+    expect(unpacked.manifest).toMatchObject({ schemaVersion: 1, redacted: false, missing });
     expect(unpacked.paths).toEqual(
       [
         ...['agent', 'audit', 'doctor', 'knobs', 'machine', 'manifest', 'observed', 'versions'],
@@ -134,6 +144,22 @@ describe.skipIf(unavailable !== undefined)('nity bugreport', () => {
     });
   });
 
+  it.each([[], ['--redact']])(
+    'where the kernel does not list sockets, holds all but those and says so in words: %j',
+    async (...args) => {
+      await busyNode();
+      const unpacked = await reportUnder(refusingTracing(desk.directory), ...args);
+      const why = expect.stringMatching(refusedByPolicy) as string;
+      expect(unpacked.manifest.missing).toEqual([withoutSockets(why)]);
+      expect(unpacked.json('maps/conntrack.json')).toMatchObject({
+        socketsMissing: why,
+        flows: [],
+      });
+      const { checks } = unpacked.json('doctor.json') as { checks: { id: string; seen: string }[] };
+      expect(checks.find(({ id }) => id === 'NITY027')?.seen).toContain('refuses tracing programs');
+    },
+  );
+
   it('holds ticks that nity replay reads and finds identical', async () => {
     await busyNode();
     const unpacked = await report();
@@ -149,7 +175,8 @@ describe.skipIf(unavailable !== undefined)('nity bugreport', () => {
     await until(() => existsSync(traces) && readdirSync(traces).some((n) => n.endsWith('.trace')));
     await desk.end(child, 'SIGKILL');
     const unpacked = await report();
-    expect(unpacked.manifest.missing).toEqual([
+    const missing = unpacked.manifest.missing.filter(({ path }) => !path.endsWith('#sockets'));
+    expect(missing).toEqual([
       {
         path: 'agent.json',
         about: expect.any(String) as string,

@@ -1,46 +1,16 @@
 // The built command line as an operator runs it: the whole day of a dataplane,
 // and every documented exit code.
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
-import { unload } from '../../src/lib/dataplane/unload.js';
+import { thresholds } from '../../src/lib/dataplane/initialise.js';
 import { openPlane } from '../../src/lib/dataplane/pins.js';
+import { makeKnobs } from '../../src/lib/config/knobs.js';
 import { NamedServer, unavailable, until } from '../kernel/rig.js';
-import { untroubled } from './desk.js';
-import { nity as run, nityAs } from './shell.js';
-
-const own = `nity-test-e2e-${process.pid}`;
-const pinPath = `/sys/fs/bpf/${own}`;
-const directory = mkdtempSync(join(tmpdir(), 'nity-e2e-'));
-const auditLog = join(directory, 'audit.jsonl');
-const services = join(directory, 'services.yaml');
-const cli = join(import.meta.dirname, '../../bin/run.js');
-const environment = {
-  ...process.env,
-  NITY_PIN_PATH: pinPath,
-  NITY_AUDIT_LOG: auditLog,
-  NITY_RUN_DIR: directory,
-};
-
-const nity = (...args: readonly string[]) => run(args, environment);
-
-async function json(...args: string[]): Promise<Record<string, unknown>> {
-  const { stdout } = await nity(...args, '--json');
-  return JSON.parse(stdout) as Record<string, unknown>;
-}
+import { Desk } from './desk.js';
 
 function file(ports: readonly number[]): string {
   const backends = ports.map((port) => `      - { address: 127.0.0.1, port: ${port} }`).join('\n');
@@ -55,32 +25,43 @@ ${backends}
 }
 
 describe.skipIf(unavailable !== undefined)('the command line', () => {
-  const cgroup = join(unavailable === undefined ? cgroupRoot() : '/', own);
   const servers = [new NamedServer('one', false), new NamedServer('two', false)];
-  let agent: ChildProcess | undefined;
+  // One for each test: what a test that fails leaves loaded is not the next one's.
+  let desk: Desk;
 
+  const nity = (...args: readonly string[]) => desk.nity(...args);
+  const json = async (...args: string[]): Promise<Record<string, unknown>> => {
+    const { stdout } = await nity(...args, '--json');
+    return JSON.parse(stdout) as Record<string, unknown>;
+  };
+
+  /** Its heartbeat is not stale before a test says so, however long a tick is kept waiting. */
   const startAgent = async () => {
-    const child = spawn(
-      process.execPath,
-      [cli, 'run-agent', '--services', services].concat(
-        ['tau1Ms=600', 'tau2Ms=1500', ...untroubled].flatMap((knob) => ['--knob', knob]),
-      ),
-      {
-        env: environment,
-        stdio: ['ignore', 'ignore', 'pipe'],
-      },
-    );
-    const log: string[] = [];
-    child.stderr.on('data', (bytes: Buffer) => log.push(bytes.toString()));
-    agent = child;
-    await until(() => log.join('').includes('routes are served'));
+    const patient = ['--knob', 'tau1Ms=600000', '--knob', 'tau2Ms=1200000'];
+    const { child, log } = desk.startAgent('--services', desk.services, ...patient);
+    await until(() => {
+      if (child.exitCode !== null) throw new Error(`the agent ended:\n${log()}`);
+      return log().includes('routes are served');
+    });
     return { child, log };
+  };
+
+  /** As if τ1 and τ2 had been as short as they can be from the start. */
+  const fallBack = async () => {
+    const plane = openPlane(desk.pinPath);
+    try {
+      plane.fieldState.write(0, thresholds(makeKnobs({ tau1Ms: 100, tau2Ms: 200 })));
+      const staleNs = 200_000_000n;
+      await until(() => plane.nowNs() - plane.word('lastAgentSeenNs') > staleNs);
+    } finally {
+      plane.close();
+    }
   };
 
   /** What each of some connects was answered: a server's name, or `refused`. */
   const dialFromCgroup = async (times: number): Promise<string[]> => {
     const dial = `(exec 3<>/dev/tcp/127.96.200.1/80 && head -c 3 <&3) 2>&- || printf refused`;
-    const script = `echo $$ > ${join(cgroup, 'cgroup.procs')} || exit; for i in $(seq ${times}); do ${dial}; echo; done`;
+    const script = `echo $$ > ${join(desk.cgroup, 'cgroup.procs')} || exit; for i in $(seq ${times}); do ${dial}; echo; done`;
     const child = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     let output = '';
     child.stdout.on('data', (bytes: Buffer) => (output += bytes.toString()));
@@ -89,31 +70,26 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
   };
 
   beforeAll(async () => {
-    mkdirSync(cgroup);
     for (const server of servers) await server.listen();
-    writeFileSync(services, file(servers.map(({ port }) => port)));
+  });
+
+  beforeEach(() => {
+    desk = new Desk();
+    writeFileSync(desk.services, file(servers.map(({ port }) => port)));
   });
 
   afterEach(async () => {
-    if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
-    agent.kill('SIGKILL');
-    await once(agent, 'exit');
+    await desk.close();
   });
 
-  afterAll(async () => {
+  afterAll(() => {
     for (const server of servers) server.close();
-    unload({ pinPath, force: true });
-    rmSync(directory, { recursive: true, force: true });
-    await until(() => {
-      rmdirSync(cgroup);
-      return true;
-    });
   });
 
   it('says 4 where nothing is loaded, in words and in JSON', async () => {
     const words = await nity('inspect', 'field');
     expect(words).toMatchObject({ code: 4, stdout: '' });
-    expect(words.stderr.split('\n')[0]).toBe(`Error: No dataplane is loaded at ${pinPath}.`);
+    expect(words.stderr.split('\n')[0]).toBe(`Error: No dataplane is loaded at ${desk.pinPath}.`);
     const machine = await nity('inspect', 'field', '--json');
     expect(machine).toMatchObject({ code: 4, stderr: '' });
     expect(JSON.parse(machine.stdout)).toMatchObject({
@@ -148,18 +124,20 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
   });
 
   it('refuses a bad services file with its place, and loads nothing', async () => {
-    const bad = join(directory, 'bad.yaml');
+    const bad = join(desk.directory, 'bad.yaml');
     writeFileSync(bad, file([70_000]));
     const outcome = await nity('run-agent', '--services', bad);
     expect(outcome.code).toBe(2);
     expect(outcome.stderr).toContain(
       `${bad}:7:37: services[0].backends[0].port: expected a port from 1 to 65535`,
     );
-    expect(existsSync(pinPath)).toBe(false);
+    expect(existsSync(desk.pinPath)).toBe(false);
   });
 
   it('says 3 where the pin path is in no BPF file system', async () => {
-    const outcome = await nity('load', '--cgroup', cgroup, '--pin-path', join(directory, 'pins'));
+    const outcome = await nity(
+      ...['load', '--cgroup', desk.cgroup, '--pin-path', join(desk.directory, 'pins')],
+    );
     expect(outcome.code).toBe(3);
     expect(outcome.stderr).toContain('mount -t bpf bpf /sys/fs/bpf');
   });
@@ -168,21 +146,23 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     const loaded = await json(
       'load',
       '--cgroup',
-      cgroup,
+      desk.cgroup,
       '--max-backends',
       '1024',
       '--reason',
       'the test',
     );
     expect(loaded).toMatchObject({ schemaVersion: 1, action: 'loaded' });
-    expect(await json('load', '--cgroup', cgroup)).toMatchObject({ action: 'unchanged' });
+    expect(await json('load', '--cgroup', desk.cgroup)).toMatchObject({ action: 'unchanged' });
 
-    const stranger = await nityAs(65_534, ['inspect', 'field'], environment);
+    const stranger = await desk.nityAs(65_534, ['inspect', 'field']);
     expect(stranger.code).toBe(3);
     expect(stranger.stderr).toContain('sudo');
 
     const { child, log } = await startAgent();
-    expect([...new Set(await dialFromCgroup(20))].sort(), log.join('')).toEqual(['one', 'two']);
+    // What is told to be served is so from the first projection on.
+    await until(() => /epoch \d+: /.test(log()));
+    expect([...new Set(await dialFromCgroup(20))].sort(), log()).toEqual(['one', 'two']);
     expect(await json('inspect', 'routes')).toMatchObject({
       routes: [
         {
@@ -235,7 +215,7 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     }
 
     // A second agent and an unload under the agent are unsafe.
-    const second = await nity('run-agent', '--services', services);
+    const second = await nity('run-agent', '--services', desk.services);
     expect(second.code).toBe(5);
     expect(second.stderr).toContain('Another agent already runs');
     expect((await nity('unload')).code).toBe(5);
@@ -257,11 +237,11 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     expect(await dialFromCgroup(2)).not.toContain('refused');
 
     // A broken edit is reported and ignored; a good one is picked up.
-    writeFileSync(services, 'services: [');
-    await until(() => log.join('').includes('stay in force'));
-    writeFileSync(services, file([servers[1]?.port ?? 0]));
-    await until(() => log.filter((line) => line.includes('changed: 1 routes')).length > 0);
-    await until(() => log.join('').split('epoch').length > 2);
+    writeFileSync(desk.services, 'services: [');
+    await until(() => log().includes('stay in force'));
+    writeFileSync(desk.services, file([servers[1]?.port ?? 0]));
+    await until(() => log().includes('changed: 1 routes'));
+    await until(() => log().split('epoch').length > 2);
     expect([...new Set(await dialFromCgroup(6))]).toEqual(['two']);
 
     const before = (await json('inspect', 'field'))['epoch'];
@@ -273,12 +253,7 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
 
     child.kill('SIGKILL');
     await once(child, 'exit');
-    await until(() => {
-      const plane = openPlane(pinPath);
-      const stale = plane.nowNs() - plane.word('lastAgentSeenNs') > 1_600_000_000n;
-      plane.close();
-      return stale;
-    });
+    await fallBack();
     expect(await json('inspect', 'field')).toMatchObject({ failsafeMode: 'fallback' });
     expect(await dialFromCgroup(4)).not.toContain('refused');
     expect((await nity('flip')).code).toBe(5);
@@ -289,10 +264,10 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
     expect(code).toBe(0);
 
     expect(await json('unload', '--dry-run')).toMatchObject({ action: 'unloaded', dryRun: true });
-    expect(existsSync(pinPath)).toBe(true);
+    expect(existsSync(desk.pinPath)).toBe(true);
     expect(await json('unload')).toMatchObject({ action: 'unloaded' });
-    expect(existsSync(pinPath)).toBe(false);
-    const actions = readFileSync(auditLog, 'utf8')
+    expect(existsSync(desk.pinPath)).toBe(false);
+    const actions = readFileSync(join(desk.directory, 'audit.jsonl'), 'utf8')
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as { command: string; uid: number; reason?: string });
@@ -307,18 +282,18 @@ describe.skipIf(unavailable !== undefined)('the command line', () => {
   });
 
   it('says 2 when the maps are too small for the file, and serves what it served', async () => {
-    await nity('load', '--cgroup', cgroup, '--max-backends', '64');
-    const big = join(directory, 'big.yaml');
+    expect((await nity('load', '--cgroup', desk.cgroup, '--max-backends', '64')).code).toBe(0);
+    const big = join(desk.directory, 'big.yaml');
     writeFileSync(big, file(Array.from({ length: 100 }, (_, i) => 30_000 + i)));
     const outcome = await nity('run-agent', '--services', big);
     expect(outcome.code).toBe(2);
     expect(outcome.stderr).toContain('--max-backends');
     expect(await json('inspect', 'routes')).toMatchObject({ routes: [] });
-    await nity('unload');
+    expect((await nity('unload')).code).toBe(0);
     // And where the agent had to load first, nothing stays loaded.
     const many = Array.from({ length: 1025 }, (_, i) => 30_000 + i);
     writeFileSync(big, file(many));
-    expect((await nity('run-agent', '--services', big, '--cgroup', cgroup)).code).toBe(2);
-    expect(existsSync(pinPath)).toBe(false);
+    expect((await nity('run-agent', '--services', big, '--cgroup', desk.cgroup)).code).toBe(2);
+    expect(existsSync(desk.pinPath)).toBe(false);
   });
 });

@@ -72,7 +72,7 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
     api.apply('services', service('shop/cart', vip));
     api.apply('endpointslices', endpoint('one', one));
     agent = start();
-    await expect.poll(started, { timeout: 10_000 }).toBe(true);
+    await expect.poll(started).toBe(true);
     enter(desk.cgroup);
   });
 
@@ -87,12 +87,12 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
   it('serves what the cluster says, and follows it', async () => {
     expect(await answers()).toEqual(['one']);
     api.apply('endpointslices', endpoint('other', other));
-    await expect.poll(answers, { timeout: 5_000 }).toEqual(['one', 'other']);
+    await expect.poll(answers).toEqual(['one', 'other']);
     api.delete('endpointslices', 'shop', 'cart-one');
-    await expect.poll(answers, { timeout: 5_000 }).toEqual(['other']);
+    await expect.poll(answers).toEqual(['other']);
     api.delete('services', 'shop', 'cart');
     // Nobody serves the address any more, and nobody listens there.
-    await expect.poll(answers, { timeout: 5_000 }).toEqual(['ECONNREFUSED']);
+    await expect.poll(answers).toEqual(['ECONNREFUSED']);
   });
 
   it('serves on while the API server is away, and takes up what happened meanwhile', async () => {
@@ -111,7 +111,7 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
     api.delete('endpointslices', 'shop', 'cart-one');
     expect(await answers()).toEqual(['one']);
     await api.listen();
-    await expect.poll(answers, { timeout: 30_000 }).toEqual(['other']);
+    await expect.poll(answers).toEqual(['other']);
   });
 
   it('prunes nothing when it starts again without an API server', async () => {
@@ -125,13 +125,13 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
     }
     expect(await started()).toBe(false);
     await api.listen();
-    await expect.poll(started, { timeout: 30_000 }).toBe(true);
+    await expect.poll(started).toBe(true);
     expect(await answers()).toEqual(['one']);
   });
 
   it('tells how it is with the cluster, to commands and to Prometheus', async () => {
     api.apply('endpointslices', endpoint('other', other));
-    await expect.poll(answers, { timeout: 5_000 }).toEqual(['one', 'other']);
+    await expect.poll(answers).toEqual(['one', 'other']);
     const { stdout } = await desk.nity('inspect', 'routes', '--json');
     const { routes } = JSON.parse(stdout) as Routes;
     expect(routes).toMatchObject([
@@ -162,7 +162,7 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
       const { stdout } = await desk.nity('inspect', 'routes', '--skipped', '--json');
       return (JSON.parse(stdout) as { skipped: unknown }).skipped;
     };
-    await expect.poll(skipped, { timeout: 5_000 }).toEqual([
+    await expect.poll(skipped).toEqual([
       {
         ...{ service: 'shop/cart', port: 'http', address: '[fd00::1]:80' },
         ...{ reason: 'family', detail: 'IPv6' },
@@ -193,7 +193,7 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
       await answers();
       return metric('nity_cluster_scale_hint{service="shop/cart",why="monopoly"}');
     };
-    await expect.poll(hinted, { timeout: 15_000 }).toBe(1);
+    await expect.poll(hinted).toBe(1);
   });
 
   it('is not started before both lists are there, and programs nothing', async () => {
@@ -202,13 +202,13 @@ describe.skipIf(unavailable !== undefined)('an agent that follows a cluster', ()
     const rights = api.rights.get('nity-agent');
     rights?.delete('list endpointslices');
     agent = start();
-    await expect.poll(() => api.lists('services').length, { timeout: 10_000 }).toBeGreaterThan(1);
+    await expect.poll(() => api.lists('services').length).toBeGreaterThan(1);
     await new Promise((passed) => setTimeout(passed, 1_500));
     expect(await started()).toBe(false);
     expect(await answers()).toEqual(['one']);
     expect(agent.log()).toContain('warn endpointslices: endpointslices is forbidden');
     rights?.add('list endpointslices');
-    await expect.poll(started, { timeout: 30_000 }).toBe(true);
+    await expect.poll(started).toBe(true);
     expect(await answers()).toEqual(['one']);
   });
 

@@ -16,11 +16,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
-import { readField } from '../../src/lib/dataplane/control.js';
+import { readField, type FailsafeModeName } from '../../src/lib/dataplane/control.js';
 import { BpfLink, fileSystemType } from '../../src/lib/dataplane/native.js';
 import { linkPin, openPlane } from '../../src/lib/dataplane/pins.js';
-import { unload } from '../../src/lib/dataplane/unload.js';
-import { NamedServer, otherBuild, unavailable } from '../kernel/rig.js';
+import { PinRoom } from '../kernel/pin-room.js';
+import { suppressedHere } from '../kernel/refusal.js';
+import { NamedServer, otherBuild, unavailable, until } from '../kernel/rig.js';
 import { ApiServer } from '../kubernetes/api-server.js';
 import { node, service, slice } from '../kubernetes/objects.js';
 import { untroubled } from './desk.js';
@@ -38,7 +39,8 @@ const client = `
   const again = () => {
     const socket = connect({ host, port: Number(port) });
     let answer = '';
-    socket.setTimeout(5000, () => socket.destroy(new Error('silence')));
+    // The servers are the test's own process, which has other things to do at times.
+    socket.setTimeout(30000, () => socket.destroy(new Error('silence')));
     socket.on('data', (bytes) => (answer += bytes));
     socket.on('error', (error) => (answer = error.code ?? error.message));
     socket.on('close', () => {
@@ -78,11 +80,16 @@ class Client {
   }
 
   async atLeast(connects: number): Promise<void> {
-    const deadline = performance.now() + 20_000;
+    const deadline = performance.now() + 60_000;
     while ((await this.ask()).connects < connects) {
       if (performance.now() > deadline) throw new Error(`there were no ${connects} connects`);
       await sleep(20);
     }
+  }
+
+  /** So many that began after this was called, and one that may have begun before. */
+  async more(connects: number): Promise<void> {
+    await this.atLeast((await this.ask()).connects + connects + 1);
   }
 
   async end(): Promise<void> {
@@ -136,7 +143,8 @@ describe.skipIf(skipped !== undefined)('the step that prepares a node', () => {
 
 describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   const own = `nity-test-pod-${process.pid}`;
-  const pinPath = `/sys/fs/bpf/${own}`;
+  const room = new PinRoom(own);
+  const { pinPath } = room;
   const pod = readPod();
   const [agent] = pod.containers;
   const root = skipped === undefined ? cgroupRoot() : '/';
@@ -159,11 +167,13 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   beforeAll(async () => {
     image = new Image();
     mkdirSync(cgroup);
+    room.open();
     for (const server of servers) await server.listen();
   }, 300_000);
 
   afterAll(() => {
     for (const server of servers) server.close();
+    room.close();
     rmdirSync(cgroup);
     image.remove();
   });
@@ -190,7 +200,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   afterEach(async () => {
     for (const one of clients.splice(0)) await one.end();
     for (const one of running.splice(0)) await one.stop('KILL');
-    if (existsSync(pinPath)) unload({ pinPath, force: true });
+    room.clear();
     rmSync(directory, { recursive: true, force: true });
   });
 
@@ -213,7 +223,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   /** As the kubelet: by the manifest's own startup probe. */
   async function serving(options: RunOptions = {}): Promise<Running> {
     const started = start(options);
-    await expect.poll(() => probe(started, 'startupProbe'), { timeout: 20_000 }).toBe(200);
+    await expect.poll(() => probe(started, 'startupProbe')).toBe(200);
     return started;
   }
 
@@ -228,6 +238,15 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     if (at === undefined || path === undefined) return 0;
     return (await fetch(at + path)).status;
   }
+
+  /**
+   * Looks again until nothing is wrong: a busy machine may keep a tick waiting. The test's own
+   * cgroup is not the root of the node's, which NITY032 is about.
+   */
+  const doctor = [
+    ...['nity', 'doctor', '--json', '--fail-on', 'warn', '--wait', '40s'],
+    ...['--suppress', 'NITY032', ...suppressedHere],
+  ];
 
   function dial(): Client {
     const one = new Client(cgroup);
@@ -290,8 +309,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
 
   it('finds nothing wrong when the doctor is asked inside of it', async () => {
     const one = await serving();
-    // The test's own cgroup is not the root of the node's, which NITY032 is about.
-    const asked = await one.exec('nity', 'doctor', '--json', '--suppress', 'NITY032');
+    const asked = await one.exec(...doctor);
     const { checks } = JSON.parse(asked) as {
       checks: { id: string; status: string; seen: string }[];
     };
@@ -341,18 +359,17 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
       const before = await serving(inCluster);
       const client = dial();
       await client.atLeast(200);
-      const asked = await before.exec('nity', 'doctor', '--json', '--suppress', 'NITY032');
+      // Whether kube-proxy answers is this machine's affair.
+      const asked = await before.exec(...doctor, '--suppress', 'NITY105');
       const { checks } = JSON.parse(asked) as { checks: { id: string; status: string }[] };
       expect(checks.map(({ id }) => id)).toEqual(
         expect.arrayContaining(['NITY100', 'NITY101', 'NITY102', 'NITY103', 'NITY106']),
       );
-      // Whether kube-proxy answers is this machine's affair.
-      expect(checks.filter(({ id, status }) => status !== 'ok' && id !== 'NITY105')).toEqual([]);
+      expect(checks.filter(({ status }) => status !== 'ok')).toEqual([]);
 
       expect(await before.stop()).toBe(0);
       await serving(inCluster);
-      const { connects } = await client.ask();
-      await client.atLeast(connects + 200);
+      await client.more(200);
       expect(Object.keys((await client.ask()).counts).sort()).toEqual(['blue', 'red']);
     } finally {
       await api.stop();
@@ -370,7 +387,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     const stoppedAt = (await client.ask()).connects;
     const after = await serving({ files: { '/opt/nity/bpf/build/nity.bpf.o': next } });
     const servingAt = (await client.ask()).connects;
-    await client.atLeast(servingAt + 200);
+    await client.more(200);
 
     expect(after.log()).toContain('upgraded the dataplane');
     expect(tagOf(pinPath)).not.toBe(tagBefore);
@@ -382,31 +399,33 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
   });
 
   it('carries every connect through the death of the agent, HOLD, FALLBACK and the return', async () => {
-    appendFileSync(knobs, '\ntau1Ms: 300\ntau2Ms: 800\n');
+    // HOLD lasts until this test ends it, however long it takes to look.
+    appendFileSync(knobs, '\ntau1Ms: 300\ntau2Ms: 3600000\n');
     const before = await serving();
     const client = dial();
     await client.atLeast(200);
 
     await before.stop('KILL');
     const plane = openPlane(pinPath);
-    const stages = new Map<string, number>();
-    for (let { connects } = await client.ask(); (stages.get('fallback') ?? 0) < 200;) {
-      const mode = readField(plane).failsafeMode;
-      const now = (await client.ask()).connects;
-      stages.set(mode, (stages.get(mode) ?? 0) + now - connects);
-      connects = now;
-      await sleep(20);
+    const mode = () => readField(plane).failsafeMode;
+    const connectsIn = async (stage: FailsafeModeName) => {
+      await until(() => mode() === stage);
+      await client.more(200);
+    };
+    try {
+      await connectsIn('hold');
+      expect(mode()).toBe('hold');
+      plane.fieldState.write(0, { fallbackAfterNs: 400_000_000n });
+      await connectsIn('fallback');
+      expect(mode()).toBe('fallback');
+      await serving();
+      await connectsIn('normal');
+    } finally {
+      plane.close();
     }
-    plane.close();
-    await serving();
-    const back = (await client.ask()).connects;
-    await client.atLeast(back + 200);
 
     const { counts, connects } = await client.ask();
-    console.log(
-      `death: ${connects} connects, ${JSON.stringify(Object.fromEntries(stages))}: ${JSON.stringify(counts)}`,
-    );
-    expect([...stages.keys()]).toEqual(['normal', 'hold', 'fallback']);
+    console.log(`death: ${connects} connects: ${JSON.stringify(counts)}`);
     expect(Object.keys(counts).sort()).toEqual(['blue', 'red']);
   });
 
@@ -418,7 +437,7 @@ describe.skipIf(skipped !== undefined)('the pod of the DaemonSet', () => {
     const [unloading] = readPod('overlays/remove').containers;
     const one = run(image, unloading, { env: environment });
     running.push(one);
-    await expect.poll(() => one.log(), { timeout: 20_000 }).toContain(`Unloaded ${pinPath}`);
+    await expect.poll(() => one.log()).toContain(`Unloaded ${pinPath}`);
 
     expect(existsSync(pinPath)).toBe(false);
     // It only waits now, so that the kubelet does not start it over and over.

@@ -4,12 +4,11 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
-import { unavailable } from '../kernel/rig.js';
+import { unavailable, until } from '../kernel/rig.js';
 
 const cli = join(import.meta.dirname, '../../bin/run.js');
 
@@ -90,8 +89,7 @@ describe.skipIf(unavailable !== undefined)('nity demo on the kernel', () => {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     const pid = child.pid ?? 0;
-    await sleep(4000);
-    expect(leftBehind(pid)).toHaveLength(2);
+    await until(() => leftBehind(pid).length === 2);
     child.kill('SIGINT');
     const [code] = (await once(child, 'exit')) as [number];
     expect(code).toBe(130);

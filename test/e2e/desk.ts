@@ -2,14 +2,22 @@
 // sockets and logs of its own, the built command line, and agents that go when it goes.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
-import { unload } from '../../src/lib/dataplane/unload.js';
+import { PinRoom } from '../kernel/pin-room.js';
 import { until } from '../kernel/rig.js';
-import { nityAs, type Outcome } from './shell.js';
+import { nityAs, nityUnder, type Outcome } from './shell.js';
 
 export interface RunningAgent {
   readonly child: ChildProcess;
@@ -27,14 +35,18 @@ let desks = 0;
 
 export class Desk {
   readonly name = `nity-test-desk-${process.pid}-${desks++}`;
-  readonly pinPath = `/sys/fs/bpf/${this.name}`;
+  private readonly room = new PinRoom(this.name);
+  readonly pinPath = this.room.pinPath;
   readonly directory = mkdtempSync(join(tmpdir(), 'nity-desk-'));
   readonly services = join(this.directory, 'services.yaml');
   readonly cgroup = join(cgroupRoot(), this.name);
+  /** Words before the command of an agent: a program that runs it in its own circumstances. */
+  agentsUnder: readonly string[] = [];
   private readonly agents: ChildProcess[] = [];
 
   constructor() {
     mkdirSync(this.cgroup);
+    this.room.open();
   }
 
   get environment(): NodeJS.ProcessEnv {
@@ -69,6 +81,10 @@ export class Desk {
     return nityAs(uid, args, this.environment);
   }
 
+  nityUnder(words: readonly string[], ...args: readonly string[]): Promise<Outcome> {
+    return nityUnder(words, args, this.environment);
+  }
+
   load(): Promise<Outcome> {
     return this.nity('load', '--cgroup', this.cgroup);
   }
@@ -86,11 +102,14 @@ export class Desk {
   /** One whose routes come from where `args` say; it may not serve for long. */
   startAgent(...args: readonly string[]): RunningAgent {
     const knobs = untroubled.flatMap((knob) => ['--knob', knob]);
-    const child = spawn(
-      process.execPath,
-      [cli, 'run-agent', '--cgroup', this.cgroup, ...knobs, ...args],
-      { env: this.environment, stdio: ['ignore', 'ignore', 'pipe'] },
-    );
+    const [program = '', ...words] = [
+      ...[...this.agentsUnder, process.execPath, cli, 'run-agent'],
+      ...['--cgroup', this.cgroup, ...knobs, ...args],
+    ];
+    const child = spawn(program, words, {
+      env: this.environment,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     this.agents.push(child);
     let log = '';
     child.stderr.on('data', (bytes: Buffer) => (log += bytes.toString()));
@@ -111,12 +130,27 @@ export class Desk {
   /** Everything that load pinned goes; the desk may be laid again. */
   async clear(): Promise<void> {
     await this.endAgents('SIGKILL');
-    if (existsSync(this.pinPath)) unload({ pinPath: this.pinPath, force: true });
+    this.room.clear();
   }
 
+  /** Whatever a test that failed left behind goes too, so that the next one does not meet it. */
   async close(): Promise<void> {
-    await this.clear();
+    await this.endAgents('SIGKILL');
+    this.room.close();
+    await until(() => {
+      this.endClients();
+      rmdirSync(this.cgroup);
+      return true;
+    });
     rmSync(this.directory, { recursive: true, force: true });
-    rmdirSync(this.cgroup);
+  }
+
+  /** Nobody is in the desk's cgroup but whom a test of the desk put there. */
+  private endClients(): void {
+    for (const below of readdirSync(this.cgroup, { withFileTypes: true })) {
+      if (below.isDirectory()) rmdirSync(join(this.cgroup, below.name));
+    }
+    const pids = readFileSync(join(this.cgroup, 'cgroup.procs'), 'utf8').split('\n').map(Number);
+    for (const pid of pids) if (pid > 0 && pid !== process.pid) process.kill(pid, 'SIGKILL');
   }
 }

@@ -99,15 +99,13 @@ describe.skipIf(unavailable !== undefined)('the metrics of a running agent', () 
           (found) => found.length > 0,
         );
         expect(up?.metric['job']).toBe('nity');
-        const [took] = await prometheus.query('scrape_duration_seconds');
-        expect(Number(took?.value[1])).toBeLessThan(0.5);
         const [series] = await prometheus.query('scrape_samples_scraped');
         expect(Number(series?.value[1])).toBeLessThan(2000);
         const ticking = await eventually(
           () => prometheus.query('sum(rate(nity_ticks_total[10s]))'),
-          ([rate]) => Number(rate?.value[1] ?? 0) > 4,
+          ([rate]) => Number(rate?.value[1] ?? 0) > 1,
         );
-        expect(Number(ticking[0]?.value[1])).toBeGreaterThan(4);
+        expect(Number(ticking[0]?.value[1])).toBeGreaterThan(1);
         const alerts = await eventually(
           () => prometheus.alerts(),
           (names) => names.includes('NityRouteWithoutBackends'),

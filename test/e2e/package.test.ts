@@ -21,7 +21,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cgroupRoot } from '../../src/lib/dataplane/cgroup.js';
 import { unload } from '../../src/lib/dataplane/unload.js';
 import { unavailable } from '../kernel/rig.js';
-import { root, runProgram, type Outcome } from './shell.js';
+import { buildPatienceMs, root, runProgram, type Outcome } from './shell.js';
 
 const home = mkdtempSync(join(tmpdir(), 'nity-package-'));
 const prefix = join(home, 'prefix');
@@ -87,6 +87,7 @@ const run = (node: string, args: readonly string[], environment: Record<string, 
     [join(prefix, 'bin/nity'), ...args],
     { HOME: home, PATH: [dirname(node), process.env['PATH']].join(delimiter), ...environment },
     home,
+    buildPatienceMs,
   );
 const nity = (...args: readonly string[]): Promise<Outcome> => run(process.execPath, args);
 

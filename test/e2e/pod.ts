@@ -147,6 +147,8 @@ export interface RunOptions {
 }
 
 let containers = 0;
+/** Far more than a pod that heeds its signals takes to end. */
+const patienceMs = 40_000;
 
 export class Running {
   private output = '';
@@ -176,7 +178,16 @@ export class Running {
   async stop(signal: 'TERM' | 'KILL' = 'TERM'): Promise<number | null> {
     if (this.child.exitCode !== null) return this.child.exitCode;
     await promisify(execFile)('runc', ['kill', this.id, signal]).catch(() => undefined);
-    return this.ended();
+    // What never became a container, or does not heed the signal, keeps no test waiting for ever.
+    const overdue = setTimeout(() => {
+      this.child.kill('SIGKILL');
+      void promisify(execFile)('runc', ['delete', '--force', this.id]).catch(() => undefined);
+    }, patienceMs);
+    try {
+      return await this.ended();
+    } finally {
+      clearTimeout(overdue);
+    }
   }
 
   /** What `kubectl exec` would print. */

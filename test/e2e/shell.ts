@@ -10,15 +10,21 @@ export interface Outcome {
 }
 
 export const root = join(import.meta.dirname, '../..');
+/** Short of the time that a test has, so that it is the test that says what did not end. */
+const patienceMs = 90_000;
 /** A build of the addon takes a minute on a busy machine. */
-const patienceMs = 120_000;
+export const buildPatienceMs = 120_000;
 
-/** Runs any program to its end; what could not be run has no code, which is -1. */
+/**
+ * Runs any program to its end. What could not be run, or was ended because it did not end by
+ * itself, has no code, which is -1.
+ */
 export function runProgram(
   file: string,
   args: readonly string[],
   environment: NodeJS.ProcessEnv = {},
   directory = root,
+  patientMs = patienceMs,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     execFile(
@@ -27,12 +33,15 @@ export function runProgram(
       {
         cwd: directory,
         env: { ...process.env, NITY_PIN_PATH: '/sys/fs/bpf/nity-of-nobody', ...environment },
-        timeout: patienceMs,
+        timeout: patientMs,
+        // Whatever it waits for, it holds no lock when the next test begins.
+        killSignal: 'SIGKILL',
         maxBuffer: 64 << 20,
       },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-        resolve({ code, stdout, stderr });
+        const ended = error?.killed === true ? `(ended: it went on for ${patientMs} ms)\n` : '';
+        resolve({ code, stdout, stderr: stderr + ended });
       },
     );
   });
@@ -45,12 +54,25 @@ export function nity(
   return runProgram(process.execPath, [join(root, 'bin/run.js'), ...args], environment);
 }
 
+/** By a program that runs what stands after its own words, in circumstances of its making. */
+export function nityUnder(
+  words: readonly string[],
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): Promise<Outcome> {
+  const [program = 'env', ...more] = words;
+  return runProgram(
+    program,
+    [...more, process.execPath, join(root, 'bin/run.js'), ...args],
+    environment,
+  );
+}
+
 /** As another user, without its groups. */
 export function nityAs(
   uid: number,
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
 ): Promise<Outcome> {
-  const became = ['--reuid', String(uid), '--clear-groups', process.execPath];
-  return runProgram('setpriv', [...became, join(root, 'bin/run.js'), ...args], environment);
+  return nityUnder(['setpriv', '--reuid', String(uid), '--clear-groups'], args, environment);
 }

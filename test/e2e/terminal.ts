@@ -14,6 +14,8 @@ export interface TerminalOptions {
   readonly columns: number;
   readonly rows: number;
   readonly environment: NodeJS.ProcessEnv;
+  /** Words before the command: a program that runs it in its own circumstances. */
+  readonly under?: readonly string[];
 }
 
 function quoted(word: string): string {
@@ -26,9 +28,12 @@ export class NityTerminal {
   /** All that was written, escapes and all. */
   written = '';
 
-  constructor(args: readonly string[], { columns, rows, environment }: TerminalOptions) {
+  constructor(
+    args: readonly string[],
+    { columns, rows, environment, under = [] }: TerminalOptions,
+  ) {
     this.screen = new xterm.Terminal({ cols: columns, rows, allowProposedApi: true });
-    const command = [process.execPath, cli, ...args].map(quoted).join(' ');
+    const command = [...under, process.execPath, cli, ...args].map(quoted).join(' ');
     this.child = spawn(
       'script',
       ['-qfec', `stty cols ${columns} rows ${rows}; exec ${command}`, '/dev/null'],

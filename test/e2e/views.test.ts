@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { refusedHere, refusingTracing } from '../kernel/refusal.js';
 import { unavailable } from '../kernel/rig.js';
 import { Desk } from './desk.js';
 import { NityTerminal } from './terminal.js';
@@ -15,7 +16,6 @@ const views: readonly (readonly string[])[] = [
   ['inspect', 'control'],
   ['inspect', 'counters'],
   ['inspect', 'field'],
-  ['inspect', 'conntrack'],
   ['explain', 'shop/cart:http'],
   ['config', '--changed', '--knob', 'tickMs=100'],
   ['trace', '--for', '1s'],
@@ -43,10 +43,15 @@ describe.skipIf(unavailable !== undefined)('views', () => {
   });
   afterAll(() => desk.close());
 
-  async function shown(args: readonly string[], columns: number, colour: boolean) {
+  async function shown(
+    args: readonly string[],
+    columns: number,
+    colour: boolean,
+    under: readonly string[] = [],
+  ) {
     const environment: NodeJS.ProcessEnv = { ...desk.environment, NO_COLOR: '' };
     const terminal = new NityTerminal(args, {
-      columns,
+      ...{ columns, under },
       rows: 100,
       environment: colour ? environment : { ...environment, NO_COLOR: '1' },
     });
@@ -54,23 +59,34 @@ describe.skipIf(unavailable !== undefined)('views', () => {
     return { code, text: terminal.text.trimEnd(), coloured: terminal.coloured };
   }
 
-  it.each(views.map((words) => [words.join(' '), words] as const))('nity %s', async (_, words) => {
+  /** In two terminals and a pipe, as the pictures of that name. */
+  async function looksLike(name: string, words: readonly string[], under: readonly string[] = []) {
     const picture = (width: string) =>
-      join(
-        import.meta.dirname,
-        '../fixtures/views',
-        `${words.join('_').replaceAll('/', '.')}-${width}.txt`,
-      );
+      join(import.meta.dirname, '../fixtures/views', `${name}-${width}.txt`);
     for (const columns of [80, 200]) {
-      const plain = await shown(words, columns, false);
+      const plain = await shown(words, columns, false, under);
       expect(plain).toMatchObject({ code: 0, coloured: false });
       await expect(`${masked(plain.text)}\n`).toMatchFileSnapshot(picture(String(columns)));
     }
-    const { code, stdout } = await desk.nity(...words);
+    const { code, stdout } = await desk.nityUnder(['env', ...under], ...words);
     expect(code).toBe(0);
     // No escape reaches a pipe.
     expect(stdout.includes('\x1b')).toBe(false);
     await expect(`${masked(stdout)}\n`).toMatchFileSnapshot(picture('piped'));
+  }
+
+  it.each(views.map((words) => [words.join(' '), words] as const))('nity %s', async (_, words) => {
+    await looksLike(words.join('_').replaceAll('/', '.'), words);
+  });
+
+  it('nity inspect conntrack, as this kernel lists sockets or not', async () => {
+    const name = refusedHere === null ? 'inspect_conntrack' : 'inspect_conntrack_refused';
+    await looksLike(name, ['inspect', 'conntrack']);
+  });
+
+  it('nity inspect conntrack, where the kernel refuses to list sockets', async () => {
+    const under = refusingTracing(desk.directory);
+    await looksLike('inspect_conntrack_refused', ['inspect', 'conntrack'], under);
   });
 
   it.each([[['inspect', 'routes']], [['doctor']], [['explain', 'shop/cart:http']]])(

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { writeOverride } from '../../src/lib/dataplane/control.js';
-import { socketsObjectPath } from '../../src/lib/dataplane/programs.js';
 import { Reconciler } from '../../src/lib/dataplane/reconcile.js';
+import { refusedHere } from './refusal.js';
 import { dial, Rig, unavailable, until } from './rig.js';
 
 describe.skipIf(unavailable !== undefined)('accounting', () => {
@@ -43,22 +43,28 @@ describe.skipIf(unavailable !== undefined)('accounting', () => {
     expect(rig.snapshot.counters()['notedUntracked']).toBe(0n);
   });
 
-  it('lists the sockets that hold a flow, and none after they are closed', async () => {
+  it('lists the sockets that hold a flow, and none after they are closed; or says why not', async () => {
     const [server] = await rig.startServers(1, true);
     const route = rig.route(rig.servers);
     rig.serve([route]);
     const held = rig.dial(route);
     await until(() => rig.backend(0).open === 1 && server?.sockets.size === 1);
-    const [flow] = rig.snapshot.flows(socketsObjectPath);
-    expect(flow).toMatchObject({
-      kind: 'socket',
-      route: route.name,
-      backend: `127.0.0.1:${server?.port}`,
-      phase: 'established',
-    });
+    const listed = {
+      socketsMissing: null,
+      flows: [
+        {
+          kind: 'socket',
+          route: route.name,
+          backend: `127.0.0.1:${server?.port}`,
+          phase: 'established',
+        },
+      ],
+    };
+    const refused = { socketsMissing: refusedHere, flows: [] };
+    expect(rig.snapshot.flows()).toMatchObject(refusedHere === null ? listed : refused);
     server?.close();
     await held;
-    await until(() => rig.snapshot.flows(socketsObjectPath).length === 0);
+    await until(() => rig.snapshot.flows().flows.length === 0);
   });
 
   it('gives the count back when the listener goes away under its clients', async () => {
@@ -151,7 +157,7 @@ describe.skipIf(unavailable !== undefined)('accounting', () => {
     expect(rig.events()).toHaveLength(4);
   });
 
-  it('puts right an open count that the sockets contradict, when it is seen twice', async () => {
+  it('puts right an open count that the sockets contradict twice, where they are listed', async () => {
     const [server] = await rig.startServers(1, true);
     const route = rig.route(rig.servers);
     rig.serve([route]);
@@ -159,14 +165,16 @@ describe.skipIf(unavailable !== undefined)('accounting', () => {
     await until(() => rig.backend(0).open === 2);
     const index = rig.backendIndex(route, 0);
     rig.plane.backendLive.write(index, { open: 7 });
-    const reconciler = new Reconciler(rig.plane, socketsObjectPath);
-    expect(reconciler.run([index])).toBe(0);
+    const reconciler = new Reconciler(rig.plane);
+    const compared = (corrected: number) => refusedHere ?? { kind: 'compared', corrected };
+    expect(reconciler.run([index])).toEqual(compared(0));
     expect(rig.backend(0).open).toBe(7);
-    expect(reconciler.run([index])).toBe(1);
-    expect(rig.backend(0).open).toBe(2);
+    expect(reconciler.run([index])).toEqual(compared(1));
+    const after = refusedHere === null ? 2 : 7;
+    expect(rig.backend(0).open).toBe(after);
     server?.close();
     await Promise.all(held);
-    await until(() => rig.backend(0).open === 0);
+    await until(() => rig.backend(0).open === after - 2);
   });
 
   it('counts nothing of a connect that dials a backend itself', async () => {

@@ -66,18 +66,24 @@ describe.skipIf(unavailable !== undefined)('first-byte latency', () => {
   }
 
   const heard = (socket: Socket) => new Promise((resolve) => socket.once('data', resolve));
+  /** From before the request is sent until after its answer is heard, however busy the machine is. */
+  const exchange = async (socket: Socket): Promise<number> => {
+    const began = performance.now();
+    socket.write('request');
+    await heard(socket);
+    return performance.now() - began;
+  };
   const backend = (): BackendView => rig.backend(0);
 
   it('is the time from the request’s first byte to the answer’s', async () => {
     const socket = await dial(await serve(answering(later(60, 'answer'))));
     await sleep(100);
     expect(backend().counters.answered).toBe(0n);
-    socket.write('request');
-    await heard(socket);
+    const tookMs = await exchange(socket);
     const { counters, waiting } = backend();
     expect(counters.answered).toBe(1n);
     expect(Number(counters.firstByteNs) / 1e6).toBeGreaterThanOrEqual(59);
-    expect(Number(counters.firstByteNs) / 1e6).toBeLessThan(100);
+    expect(Number(counters.firstByteNs) / 1e6).toBeLessThanOrEqual(tookMs);
     expect(counters.firstByteHistogram.reduce((a, b) => a + b, 0)).toBe(1);
     expect(waiting).toBe(0);
   });
@@ -187,16 +193,14 @@ describe.skipIf(unavailable !== undefined)('first-byte latency', () => {
       if (!quiet) peer.write('answer');
     });
     const socket = await dial(await serve(server));
-    socket.write('request');
-    await heard(socket);
+    let tookMs = await exchange(socket);
     quiet = true;
     socket.write('window update');
     await sleep(300);
     quiet = false;
-    socket.write('request');
-    await heard(socket);
+    tookMs += await exchange(socket);
     expect(backend().counters.answered).toBe(2n);
-    expect(Number(backend().counters.firstByteNs) / 1e6).toBeLessThan(100);
+    expect(Number(backend().counters.firstByteNs) / 1e6).toBeLessThanOrEqual(tookMs);
   });
 
   describe.each(['TLSv1.2', 'TLSv1.3'] as const)('over %s', (version) => {

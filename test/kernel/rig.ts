@@ -19,7 +19,6 @@ import { promisify } from 'node:util';
 import { makeKnobs, type Knobs } from '../../src/lib/config/knobs.js';
 import { cgroupRoot, mountsOf } from '../../src/lib/dataplane/cgroup.js';
 import { load } from '../../src/lib/dataplane/loader.js';
-import { unload } from '../../src/lib/dataplane/unload.js';
 import { fileSystemType, RingBuffer, type BpfMap } from '../../src/lib/dataplane/native.js';
 import { openPlane } from '../../src/lib/dataplane/pins.js';
 import { codecs, type Plane } from '../../src/lib/dataplane/plane.js';
@@ -29,6 +28,7 @@ import type { Struct } from '../../src/lib/dataplane/struct.js';
 import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
 import { assignRing } from '../../src/lib/field/ring.js';
 import { routeName, type Route } from '../../src/lib/routes/route-set.js';
+import { PinRoom } from './pin-room.js';
 
 /** Why kernel tests cannot run here, or undefined. CI counts a skip as a failure. */
 export const unavailable = whyUnavailable();
@@ -85,8 +85,8 @@ export interface Dialled {
 let nextVip = 1;
 
 export class Rig {
-  readonly pinPath: string;
   readonly cgroup: string;
+  private readonly room: PinRoom;
   readonly directory = mkdtempSync(join(tmpdir(), 'nity-test-'));
   readonly servers: NamedServer[] = [];
   private readonly home = ownCgroup();
@@ -96,13 +96,14 @@ export class Rig {
 
   constructor() {
     const own = `nity-test-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
-    this.pinPath = join('/sys/fs/bpf', own);
+    this.room = new PinRoom(own);
     this.cgroup = join(cgroupRoot(), own);
   }
 
   /** Loads, enters the cgroup, and gives the dataplane its first heartbeat. */
   start(knobs: Partial<Knobs> = {}): void {
     mkdirSync(this.cgroup);
+    this.room.open();
     load({
       pinPath: this.pinPath,
       cgroup: this.cgroup,
@@ -115,6 +116,10 @@ export class Rig {
     this.ring = new RingBuffer(this.planeNow.handle('events') as BpfMap);
     this.restartProjector();
     this.enter(process.pid);
+  }
+
+  get pinPath(): string {
+    return this.room.pinPath;
   }
 
   restartProjector(): Projector {
@@ -229,7 +234,7 @@ export class Rig {
     writeFileSync(join(this.home, 'cgroup.procs'), String(process.pid));
     this.ring?.close();
     this.planeNow?.close();
-    unload({ pinPath: this.pinPath, force: true });
+    this.room.close();
     rmSync(this.directory, { recursive: true, force: true });
     await until(() => {
       rmdirSync(this.cgroup);
@@ -296,16 +301,21 @@ export function otherBuild(directory: string): string {
   return output;
 }
 
-/** Retries for five seconds what is not so yet. */
-export async function until(met: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5000;
+/** Long enough for a machine that is busy with something else; short of a test's own time. */
+const patienceMs = 30_000;
+
+/** Retries what is not so yet, and says what was waited for if it does not come to be. */
+export async function until(met: () => boolean, patientMs = patienceMs): Promise<void> {
+  const deadline = performance.now() + patientMs;
   for (;;) {
     try {
       if (met()) return;
     } catch (error) {
       if (performance.now() > deadline) throw error;
     }
-    if (performance.now() > deadline) throw new Error('it did not come to be in 5 s');
+    if (performance.now() > deadline) {
+      throw new Error(`in ${patientMs / 1000} s it did not come to be that ${met.toString()}`);
+    }
     await sleep(10);
   }
 }

@@ -9,24 +9,21 @@ import type { KnobSources } from '../config/load.js';
 import type { Audit, AuditOptions } from '../audit/metrics.js';
 import { describeAddress, type Address } from '../audit/address.js';
 import type { HttpServer } from '../audit/http.js';
-import { socketsObjectPath } from '../dataplane/programs.js';
 import { exclusivelyNow, lockAsAgent, openPlane, pinIdentity } from '../dataplane/pins.js';
 import { Reconciler } from '../dataplane/reconcile.js';
-import { messageOf } from '../errors.js';
 import { FlightRecorder, type RecordOptions } from '../recorder/flight.js';
 import { Agent, type Tick } from './agent.js';
 import { nodeNumber, TickClock } from './clock.js';
 import { Health } from './health.js';
 import { serveHealth } from './health-server.js';
 import type { AgentLog } from './log.js';
+import { OpenCounts } from './open-counts.js';
 import { Reporter, reportSocket, serveReports, type AgentInput } from './report.js';
 import { Sensorium } from './sensorium.js';
 import { follow, type RouteSource } from './sources.js';
 import { UnsafeWatch } from './unsafe.js';
 import { describeReason } from './words.js';
 
-/** A safeguard, not a signal: rare enough to cost nothing. */
-const reconcileEveryMs = 60_000;
 /**
  * Garbage that may lie on the heap, in percent of what lives there, before V8 collects it. On a
  * node with much memory it lets several times as much lie.
@@ -68,17 +65,6 @@ function describe({ outcome, reasons }: Tick): string | undefined {
   if (reasons.length > told.length) told.push(`and ${reasons.length - told.length} more`);
   const words = told.join('; ');
   return outcome.kind === 'projected' ? `epoch ${outcome.epoch}: ${words}` : words;
-}
-
-/** A kernel without BTF cannot list its sockets: the counts are then trusted as they are. */
-function reconcile(reconciler: Reconciler, agent: Agent, log: AgentLog): void {
-  try {
-    const corrected = reconciler.run(agent.backendIndexes());
-    if (corrected > 0)
-      log.warn(`${corrected} open counts differed from the sockets and were corrected`);
-  } catch (error) {
-    log.warn(`the sockets could not be listed: ${messageOf(error)}`);
-  }
 }
 
 /** Loaded only when it is asked for: without it an agent needs no Prometheus client. */
@@ -206,9 +192,8 @@ export async function runAgent(options: RunOptions): Promise<void> {
         log[outcome.kind === 'broken' ? 'warn' : 'info'](describeReload(outcome));
       }),
     );
-    const reconciler = new Reconciler(plane, socketsObjectPath);
+    const openCounts = new OpenCounts(new Reconciler(plane), log, performance.now());
     const unsafe = new UnsafeWatch();
-    let nextReconcile = performance.now() + reconcileEveryMs;
     await clock.run(signal, (lagMs) => {
       if (followed.before()) clock.wake(breathMs);
       const tick = agent.tick(lagMs);
@@ -221,9 +206,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
       if (words !== undefined) log.info(words);
       const alarm = unsafe.see(tick, performance.now());
       if (alarm !== undefined) log.warn(alarm);
-      if (performance.now() < nextReconcile) return;
-      nextReconcile = performance.now() + reconcileEveryMs;
-      reconcile(reconciler, agent, log);
+      openCounts.see(performance.now(), () => agent.backendIndexes());
     });
     agent.stop();
     log.info('stopped; the dataplane stays and holds the field');

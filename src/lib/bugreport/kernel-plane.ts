@@ -1,7 +1,6 @@
 // The parts of a bug report that look through the addon: maps, pins, and the doctor, who
 // looks at both.
 import { readField } from '../dataplane/control.js';
-import { socketsObjectPath } from '../dataplane/programs.js';
 import { openPlane } from '../dataplane/pins.js';
 import type { Plane } from '../dataplane/plane.js';
 import { Snapshot } from '../dataplane/snapshot.js';
@@ -42,11 +41,22 @@ const views: Readonly<Record<string, (snapshot: Snapshot, plane: Plane) => objec
   slots: (snapshot) => ({ routes: snapshot.slots() }),
   backends: (snapshot) => ({ backends: snapshot.backends() }),
   counters: (snapshot) => ({ counters: snapshot.counters() }),
-  conntrack: (snapshot) => {
-    const flows = snapshot.flows(socketsObjectPath);
-    return { total: flows.length, flows: flows.slice(0, mostFlows) };
-  },
 };
+
+/** The flows of sockets may be missing from it, which is said where all that is missing is. */
+async function addConntrack(gathering: Gathering, snapshot: Snapshot): Promise<void> {
+  const path = 'maps/conntrack.json';
+  await gathering.add(path, 'the maps as to conntrack', () => {
+    const { flows, socketsMissing } = snapshot.flows();
+    if (socketsMissing !== null) {
+      gathering.lack(`${path}#sockets`, 'the flows of sockets', new Error(socketsMissing.cause));
+    }
+    return json({
+      ...{ schemaVersion: 1, socketsMissing: socketsMissing?.cause ?? null },
+      ...{ total: flows.length, flows: flows.slice(0, mostFlows) },
+    });
+  });
+}
 
 export async function addMaps(gathering: Gathering, pinPath: string): Promise<void> {
   let plane: Plane;
@@ -64,6 +74,7 @@ export async function addMaps(gathering: Gathering, pinPath: string): Promise<vo
         json({ schemaVersion: 1, ...view(snapshot, plane) }),
       );
     }
+    await addConntrack(gathering, snapshot);
   } catch (error) {
     gathering.lack('maps/', 'the views of nity inspect', error);
   } finally {

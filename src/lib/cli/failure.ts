@@ -1,6 +1,7 @@
 // How a failure looks: one sentence of what happened, one of what to do, the
 // documented exit code. The same three with and without --json.
 import { securityContext } from '../dataplane/capabilities.js';
+import { lacking } from '../dataplane/lacking.js';
 import { CapabilityError, errnoOf, type FailureExitCode, messageOf, NityError } from '../errors.js';
 import { nearest } from '../nearest.js';
 import { palette } from './colour.js';
@@ -57,6 +58,9 @@ function suggestedFlag(error: Error): string {
   return meant === undefined ? '' : `Did you mean ${meant}? `;
 }
 
+const policyHint =
+  'Every capability for it is held: the policy of the kernel (lockdown or a security module) refuses it, see `dmesg`.';
+
 /** The line to type, and the one for a manifest. */
 function grantHint(): string {
   if (process.getuid?.() === 0) return `Give the container ${securityContext}.`;
@@ -79,11 +83,13 @@ function describeFailure(error: unknown): Failure {
   const code = errnoOf(error);
   const message = messageOf(error);
   if (code === 'EPERM' || code === 'EACCES') {
+    // Who has every capability is not helped by being given them.
+    const isPolicy = code === 'EPERM' && lacking().length === 0;
     return {
       code: 'NO_PRIVILEGE',
       exitCode: 3,
       message: `${message}.`,
-      hint: grantHint(),
+      hint: isPolicy ? policyHint : grantHint(),
     };
   }
   return {

@@ -3,9 +3,10 @@
 import type { Knobs } from '../config/knobs.js';
 import { errnoOf, KernelError, messageOf, NityError } from '../errors.js';
 import type { LatencySource } from './initialise.js';
+import { lacking } from './lacking.js';
 import { BpfObject } from './native.js';
 import { linkPin } from './pins.js';
-import { lacking, privilegeError } from './privilege.js';
+import { privilegeError } from './privilege.js';
 import { objectPath, programsFor, type ProgramName } from './programs.js';
 
 /** Entries of the maps whose size may be chosen; missing ones take the contract's default. */

@@ -1,20 +1,9 @@
 // Why the kernel refused: a capability that is missing, or a filter of system calls that
 // refuses bpf(2) to those who have them all.
-import { readFileSync } from 'node:fs';
-
 import { CapabilityError, errnoOf, PrivilegeError } from '../errors.js';
-import {
-  heldCapabilities,
-  missingCapabilities,
-  neededCapabilities,
-  securityContext,
-} from './capabilities.js';
+import { neededCapabilities, securityContext } from './capabilities.js';
+import { lacking } from './lacking.js';
 import { BpfMap } from './native.js';
-
-/** Capabilities that this process lacks. */
-export function lacking(): string[] {
-  return missingCapabilities(heldCapabilities(readFileSync('/proc/self/status', 'utf8')));
-}
 
 /** A pin that does not exist is ENOENT to whoever may ask the kernel at all. */
 function isFiltered(): boolean {
@@ -47,7 +36,7 @@ export function privilegeError(what: string, cause: unknown): PrivilegeError {
   }
   return new PrivilegeError(
     `The kernel refused ${what} to uid ${uid}, which has every capability that it needs.`,
-    'Look for a security module that refuses it, as in `dmesg`; DEBUG=1 shows the call.',
+    'The policy of the kernel (lockdown or a security module) refuses it: look for it in `dmesg`; DEBUG=1 shows the call.',
     cause,
   );
 }

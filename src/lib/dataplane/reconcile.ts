@@ -1,15 +1,17 @@
 // Checks the open counts against the sockets themselves. The counts are exact by
 // construction; should one ever be wrong, this is what finds out and puts it right.
 import { FlowPhase } from './abi.js';
-import { compareExchange64, iterateSockets, loadAcquire64 } from './native.js';
-import { codecs, type Plane } from './plane.js';
+import { compareExchange64, loadAcquire64 } from './native.js';
+import type { Plane } from './plane.js';
+import { listSockets, type SocketLister, type SocketsRefused } from './sockets.js';
+import type { Struct } from './struct.js';
+
+export type Reconciled = { readonly kind: 'compared'; readonly corrected: number } | SocketsRefused;
 
 /** Open flows of each backend index, counted from the sockets that hold them. */
-function countSockets(plane: Plane, socketsObject: string): Map<number, number> {
-  const bytes = iterateSockets(socketsObject, plane.handle('sk_flow'));
+function countOpen(plane: Plane, sockets: readonly Struct<'socket'>[]): Map<number, number> {
   const open = new Map<number, number>();
-  for (let at = 0; at < bytes.length; at += codecs.socket.size) {
-    const { flow } = codecs.socket.decodeBytes(bytes.subarray(at, at + codecs.socket.size));
+  for (const { flow } of sockets) {
     const current = plane.backends.get(flow.backend, 'generation') === flow.generation;
     if (flow.phase !== FlowPhase.settled && current) {
       open.set(flow.backend, (open.get(flow.backend) ?? 0) + 1);
@@ -39,16 +41,21 @@ export class Reconciler {
 
   constructor(
     private readonly plane: Plane,
-    private readonly socketsObject: string,
+    private readonly list: SocketLister = listSockets,
   ) {}
 
-  /** Returns how many counts were corrected. */
-  run(backends: Iterable<number>): number {
-    const sockets = countSockets(this.plane, this.socketsObject);
+  /** Where the kernel does not list the sockets, the counts are left as they are. */
+  run(backends: Iterable<number>): Reconciled {
+    const listing = this.list(this.plane);
+    if (listing.kind === 'refused') {
+      this.suspected.clear();
+      return listing;
+    }
+    const open = countOpen(this.plane, listing.sockets);
     const suspected = new Map<number, number>();
     let corrected = 0;
     for (const backend of backends) {
-      const difference = (sockets.get(backend) ?? 0) - this.plane.backendLive.get(backend, 'open');
+      const difference = (open.get(backend) ?? 0) - this.plane.backendLive.get(backend, 'open');
       if (difference === 0) continue;
       if (this.suspected.get(backend) === difference) {
         adjust(this.plane, backend, difference);
@@ -58,6 +65,6 @@ export class Reconciler {
       }
     }
     this.suspected = suspected;
-    return corrected;
+    return { kind: 'compared', corrected };
   }
 }

@@ -12,8 +12,8 @@ import {
 import { readCounters, type CounterName } from './counters.js';
 import { connectEdges, latencyEdges, quantileNs } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
-import { iterateSockets } from './native.js';
 import { codecs, mapsOf, rangeOf, tableOf, type MapName, type Plane } from './plane.js';
+import { listSockets, type SocketLister, type SocketsRefused } from './sockets.js';
 import type { Struct } from './struct.js';
 
 export interface RouteView {
@@ -73,6 +73,12 @@ export interface FlowView {
   readonly phase: string;
   readonly epoch: bigint | null;
   readonly ageMs: number | null;
+}
+
+export interface FlowsView {
+  readonly flows: readonly FlowView[];
+  /** Why those of sockets are not among them; null: they are. */
+  readonly socketsMissing: SocketsRefused | null;
 }
 
 const protocolNames: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP' };
@@ -249,33 +255,31 @@ export class Snapshot {
   }
 
   /** Every memory of a flow: sockets', bound sources' and clients' affinities. */
-  flows(socketsObject: string): FlowView[] {
-    return [...this.socketFlows(socketsObject), ...this.boundFlows(), ...this.affinities()];
+  flows(list: SocketLister = listSockets): FlowsView {
+    const listing = list(this.plane);
+    const remembered = [...this.boundFlows(), ...this.affinities()];
+    if (listing.kind === 'refused') return { flows: remembered, socketsMissing: listing };
+    return {
+      flows: [...listing.sockets.map((socket) => this.socketFlow(socket)), ...remembered],
+      socketsMissing: null,
+    };
   }
 
   private ageMs(sinceNs: bigint): number {
     return Math.max(0, Number((this.plane.nowNs() - sinceNs) / 1_000_000n));
   }
 
-  private socketFlows(socketsObject: string): FlowView[] {
-    const bytes = iterateSockets(socketsObject, this.plane.handle('sk_flow'));
-    const views: FlowView[] = [];
-    for (let at = 0; at < bytes.length; at += codecs.socket.size) {
-      const { flow, source, sourcePort } = codecs.socket.decodeBytes(
-        bytes.subarray(at, at + codecs.socket.size),
-      );
-      views.push({
-        kind: 'socket',
-        client: `${ipv4ToText(source)}:${sourcePort}`,
-        route: this.routeName(flow.route),
-        vip: `${ipv4ToText(flow.vip)}:${flow.vipPort}`,
-        backend: `${ipv4ToText(flow.address)}:${flow.port}`,
-        phase: phaseNames.find((name) => FlowPhase[name] === flow.phase) ?? String(flow.phase),
-        epoch: flow.epoch,
-        ageMs: this.ageMs(flow.startedNs),
-      });
-    }
-    return views;
+  private socketFlow({ flow, source, sourcePort }: Struct<'socket'>): FlowView {
+    return {
+      kind: 'socket',
+      client: `${ipv4ToText(source)}:${sourcePort}`,
+      route: this.routeName(flow.route),
+      vip: `${ipv4ToText(flow.vip)}:${flow.vipPort}`,
+      backend: `${ipv4ToText(flow.address)}:${flow.port}`,
+      phase: phaseNames.find((name) => FlowPhase[name] === flow.phase) ?? String(flow.phase),
+      epoch: flow.epoch,
+      ageMs: this.ageMs(flow.startedNs),
+    };
   }
 
   private boundFlows(): FlowView[] {

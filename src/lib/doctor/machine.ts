@@ -1,10 +1,11 @@
 // What the node says of itself in files: privileges, the kernel's switches, mounts,
 // processes and sensors. `root` holds proc/ and sys/; it is / but for tests.
-import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { heldCapabilities } from '../dataplane/capabilities.js';
 import { mountsOf } from '../dataplane/cgroup.js';
+import { errnoOf, messageOf } from '../errors.js';
 import type { Reading, StallResource } from '../field/signals.js';
 import { parsePressure, type StallTotals } from '../sensors/psi.js';
 import { LimitSensors } from '../sensors/limits.js';
@@ -42,14 +43,38 @@ export class Machine {
     const status = this.text('/proc/self/status') ?? '';
     const limits = this.text('/proc/self/limits') ?? '';
     const memlock = /^Max locked memory\s+(\S+)/m.exec(limits)?.[1] ?? 'unlimited';
-    const lockdown = this.text('/sys/kernel/security/lockdown');
     return {
       uid: Number(/^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1] ?? 0),
       capabilities: heldCapabilities(status),
       initialUserNamespace: (this.link('/proc/self/ns/user') ?? initialUser) === initialUser,
-      lockdown: lockdown === null ? null : (/\[(\w+)\]/.exec(lockdown)?.[1] ?? null),
+      lockdown: this.lockdown(),
       memlockBytes: memlock === 'unlimited' ? null : Number(memlock),
     };
+  }
+
+  /** securityfs has a file for it where the kernel can be locked down, and always has others. */
+  private lockdown(): Reading<string | null> {
+    const directory = '/sys/kernel/security';
+    try {
+      if (!readdirSync(join(this.root, directory)).includes('lockdown')) {
+        const isMounted = mountsOf(this.text('/proc/self/mountinfo') ?? '', 'securityfs').includes(
+          directory,
+        );
+        return isMounted
+          ? { kind: 'read', value: null }
+          : { kind: 'missing', why: `no securityfs is mounted at ${directory}` };
+      }
+      const text = readFileSync(join(this.root, directory, 'lockdown'), 'utf8');
+      const [, mode] = /\[(\w+)\]/.exec(text) ?? [];
+      return mode === undefined
+        ? { kind: 'missing', why: `${directory}/lockdown does not have the form that is known` }
+        : { kind: 'read', value: mode };
+    } catch (error) {
+      const code = errnoOf(error);
+      return code === 'ENOENT'
+        ? { kind: 'missing', why: `there is no ${directory}` }
+        : { kind: 'missing', why: `${directory} cannot be read (${code ?? messageOf(error)})` };
+    }
   }
 
   kernel(): Kernel {

@@ -5,6 +5,7 @@ import type { FieldStatus } from '../dataplane/control.js';
 import type { CounterName } from '../dataplane/counters.js';
 import type { FieldFaults } from '../dataplane/field-faults.js';
 import type { BelowHook, Hook, SeenBuild, SeenPins } from '../dataplane/inspection.js';
+import type { SocketsRefused } from '../dataplane/sockets.js';
 import type { Leftover } from '../dataplane/staging.js';
 import type { BoundedTable, TableUse } from '../dataplane/table-use.js';
 import type { ClusterStatus } from '../kubernetes/status.js';
@@ -17,8 +18,11 @@ export interface Privilege {
   /** Of this process; the names as capabilities(7) has them. */
   readonly capabilities: ReadonlySet<string>;
   readonly initialUserNamespace: boolean;
-  /** What the kernel is locked down to: "none", "integrity", "confidentiality"; null without. */
-  readonly lockdown: string | null;
+  /**
+   * What the kernel is locked down to: "none", "integrity", "confidentiality"; null for a kernel
+   * without lockdown. A container seldom sees the file system that tells it.
+   */
+  readonly lockdown: Reading<string | null>;
   /** RLIMIT_MEMLOCK; null for no limit. */
   readonly memlockBytes: number | null;
 }
@@ -109,6 +113,8 @@ export interface Observed {
   readonly hooks: Reading<readonly Hook[]>;
   readonly below: Reading<readonly BelowHook[]>;
   readonly build: Reading<SeenBuild>;
+  /** Whether the kernel lists the sockets that hold a flow. */
+  readonly sockets: 'listed' | SocketsRefused;
   /** Null: not loaded. */
   readonly plane: Reading<Plane | null>;
   readonly sensors: Sensors;

@@ -21,6 +21,7 @@ import {
 import { openPlane } from '../dataplane/pins.js';
 import type { Plane as Maps } from '../dataplane/plane.js';
 import { Snapshot } from '../dataplane/snapshot.js';
+import { probeSockets } from '../dataplane/sockets.js';
 import { seeLeftovers } from '../dataplane/staging.js';
 import { tableUse } from '../dataplane/table-use.js';
 import { messageOf, NotLoadedError } from '../errors.js';
@@ -74,6 +75,7 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
     hooks: hookedAt === null ? nowhere : attempt(() => seeHooks(hookedAt)),
     below: hookedAt === null ? nowhere : attempt(() => seeBelow(hookedAt)),
     build: attempt(seeBuild),
+    sockets: seeSockets(),
     plane: await seePlane(pinPath, machine),
     // After the agent's age: what takes time in between must not make it look the older one.
     programAges: programAges(pins, machine),
@@ -82,6 +84,12 @@ export async function probe(options: ProbeOptions): Promise<Observed> {
   };
   const follows = seen.plane.kind === 'read' && seen.plane.value?.agent.cluster != null;
   return { ...seen, kubeProxyMode: seen.cluster !== null || follows ? await askKubeProxy() : null };
+}
+
+/** By having the kernel list some, not by its version: policies are not told by versions. */
+function seeSockets(): Observed['sockets'] {
+  const listing = probeSockets();
+  return listing.kind === 'listed' ? 'listed' : listing;
 }
 
 function whereAttached(pins: Reading<SeenPins | null>): ReadonlyMap<bigint, string> {

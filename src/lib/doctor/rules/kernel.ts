@@ -23,8 +23,7 @@ export const kernelRules: readonly Rule[] = [
     name: 'BTF',
     expected: '/sys/kernel/btf/vmlinux',
     hint: 'Run a kernel that was built with CONFIG_DEBUG_INFO_BTF.',
-    about:
-      'Without it the sockets cannot be listed: open counts are not put right, and `nity inspect conntrack` is empty.',
+    about: 'Without it the sockets cannot be listed: NITY027 says what that means.',
     look: ({ kernel: { btf } }) => (btf ? ok('there') : warn('absent')),
   },
   {
@@ -91,6 +90,24 @@ export const kernelRules: readonly Rule[] = [
       if (build.kind === 'read')
         return ok(`accepts ${Object.keys(build.value.tags).length} programs`);
       return lacksCapabilities(privilege) ? null : fail(build.why);
+    },
+  },
+  {
+    id: 'NITY027',
+    group: 'kernel',
+    name: 'socket listing',
+    expected: 'the kernel lists the sockets that hold a flow',
+    hint: 'Run a kernel whose policy allows BPF programs of type tracing; nothing else needs it.',
+    about:
+      'Sockets are listed by a tracing program, which is loaded and run to find out: some kernels refuse it by policy (lockdown or a security module), whatever capabilities a process has, and one without BTF cannot take it. Connects are served and counted without it. What does not work then: the agent does not compare open counts with the sockets, and `nity inspect conntrack` and `nity bugreport` show affinities and bound sources, but no established or connecting sockets.',
+    look: ({ sockets, build, privilege }) => {
+      if (sockets === 'listed') return ok('works');
+      // Who may load nothing has other troubles: NITY010 and NITY026 say which.
+      if (build.kind === 'missing' || lacksCapabilities(privilege)) return null;
+      return warn(
+        `open counts are not compared with the sockets, \`nity inspect conntrack\` shows none: ${sockets.cause}`,
+        sockets.advice,
+      );
     },
   },
 ];

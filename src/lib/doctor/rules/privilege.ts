@@ -42,10 +42,14 @@ export const privilegeRules: readonly Rule[] = [
     expected: 'none or integrity',
     hint: 'Boot without lockdown=confidentiality.',
     about:
-      'A kernel that is locked down for confidentiality lets no program read its memory, and may refuse to load some.',
+      'A kernel that is locked down for confidentiality lets no program read its memory, and may refuse to load some. Where securityfs is not mounted, as in most containers, it cannot be read and the check says so; NITY026 and NITY027 then tell by loading programs what the kernel refuses.',
     look: ({ privilege: { lockdown } }) => {
-      if (lockdown === null) return ok('the kernel has none');
-      return lockdown === 'confidentiality' ? fail(lockdown) : ok(lockdown);
+      // What it would refuse is tried, and told by NITY026 and NITY027.
+      if (lockdown.kind === 'missing')
+        return ok(`not known, it could not be read: ${lockdown.why}`);
+      const { value } = lockdown;
+      if (value === null) return ok('the kernel has no lockdown');
+      return value === 'confidentiality' ? fail(value) : ok(value);
     },
   },
   {
