@@ -8,7 +8,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 # A package that another one may stand for is written first|other.
 build_packages=(clang llvm libbpf-dev bpftool libelf-dev zlib1g-dev libuv1-dev pkg-config make g++ iproute2)
-test_packages=(clang-format shellcheck git curl prometheus runc debootstrap libcap2-bin golang-github-containers-common zsh fish 'libclang-rt-dev|libclang-rt-14-dev')
+test_packages=(clang-format shellcheck git curl prometheus runc debootstrap libcap2-bin golang-github-containers-common zsh fish 'libclang-rt-dev|libclang-rt-14-dev'
+	nginx redis-server memcached postgresql mosquitto)
 
 say() {
 	printf '==> %s\n' "$*" >&2

@@ -1,0 +1,337 @@
+// Everyday traffic on plain TCP servers that are all healthy: nobody is refused, no backend is
+// starved or isolated, whatever the protocol does. All shapes are played on one agent, several at
+// a time, each on a service of its own.
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, it, type ExpectStatic } from 'vitest';
+
+import { unavailable } from '../kernel/rig.js';
+import { requests as r } from './backend-process.js';
+import { Backends } from './backends.js';
+import { ask, atRandomTimes, dialVip, send, Tally } from './client.js';
+import { isolated, unfairShares, unfairTo } from './judge.js';
+import { Stage, type Service } from './stage.js';
+
+const seconds = 14;
+const idlePool = 57;
+
+interface Played {
+  readonly service: Service;
+  readonly backends: Backends;
+  /** What may not have happened, and did. */
+  readonly complaints: string[];
+}
+
+interface Shape {
+  readonly what: string;
+  readonly backends?: number;
+  /** The most that a share may be, in multiples of the fair one. */
+  readonly most?: number;
+  /** Whether the shares of all connects since the start are to be fair: not where they began so late. */
+  readonly judgeShares?: boolean;
+  readonly play: (played: Played) => Promise<void>;
+}
+
+/** Requests that are answered, by backends of the right service. */
+async function good(
+  { service, complaints }: Played,
+  perSecond: number,
+  lasting = seconds,
+): Promise<Tally> {
+  const tally = new Tally();
+  await atRandomTimes(perSecond, lasting, async () => {
+    tally.add(await ask(service.vip, r['answer-and-end']));
+  });
+  complaints.push(
+    ...tally.unexpected(
+      'good requests',
+      service.backends.map(({ name }) => name),
+    ),
+  );
+  return tally;
+}
+
+/** Connects that all end in one of `expected`. */
+async function others(
+  { complaints }: Played,
+  what: string,
+  perSecond: number,
+  expected: readonly string[],
+  once: () => Promise<string>,
+): Promise<void> {
+  const tally = new Tally();
+  await atRandomTimes(perSecond, seconds, async () => {
+    tally.add(await once());
+  });
+  complaints.push(...tally.unexpected(what, expected));
+}
+
+const names = ({ service }: Played) => service.backends.map(({ name }) => name);
+
+/** Connections that were used once and are kept. */
+async function openPool({ service }: Played): Promise<readonly Socket[]> {
+  const pool = Array.from({ length: idlePool }, () => dialVip(service.vip));
+  for (const socket of pool) {
+    socket.resume();
+    socket.write(r['answer-at-once']);
+    await sleep(10);
+  }
+  return pool;
+}
+
+const shapes: readonly Shape[] = [
+  {
+    what: 'requests that are answered',
+    play: async (played) => {
+      await good(played, 60);
+    },
+  },
+  {
+    what: 'one way: lines that nobody answers',
+    play: (played) =>
+      others(played, 'lines', 45, ['sent'], () =>
+        send(played.service.vip, `${r['never-answer']}line\n`, 1000),
+      ),
+  },
+  {
+    what: 'many requests that the server ends without an answer',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 45),
+        others(played, 'dropped', 24, ['EOF'], () =>
+          ask(played.service.vip, r['end-without-answer']),
+        ),
+      ]);
+    },
+  },
+  {
+    what: 'a few requests that the server ends without an answer',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 45),
+        others(played, 'dropped', 6, ['EOF'], () =>
+          ask(played.service.vip, r['end-without-answer']),
+        ),
+      ]);
+    },
+  },
+  {
+    what: 'commands without a reply beside requests',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 45),
+        others(played, 'commands', 24, ['sent'], () =>
+          send(played.service.vip, `${r['never-answer']}set\n`, 500),
+        ),
+      ]);
+    },
+  },
+  {
+    what: 'requests that block for seconds beside quick ones',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 45),
+        others(played, 'blocking', 5, names(played), () =>
+          ask(played.service.vip, r['answer-after-4-s-and-end']),
+        ),
+      ]);
+    },
+  },
+  {
+    what: 'a long poll and nothing else',
+    play: (played) =>
+      others(played, 'polls', 45, names(played), () =>
+        ask(played.service.vip, r['answer-after-4-s-and-end']),
+      ),
+  },
+  {
+    what: 'an idle pool beside requests',
+    play: async (played) => {
+      const pool = await openPool(played);
+      await good(played, 60);
+      for (const socket of pool) socket.destroy();
+    },
+  },
+  {
+    what: 'clients that give up before the answer',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 45),
+        others(played, 'given up', 15, ['sent'], () =>
+          send(played.service.vip, r['answer-after-1-s'], 100),
+        ),
+      ]);
+    },
+  },
+  {
+    what: 'uploads that last for seconds',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 30),
+        others(played, 'uploads', 30, names(played), () => upload(played.service.vip)),
+      ]);
+    },
+  },
+  {
+    what: 'half-close: the client ends its side, then waits',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 30),
+        others(played, 'half-closed', 25, names(played), () =>
+          ask(played.service.vip, `${r['answer-at-end-of-input']}body`, { halfClose: true }),
+        ),
+        others(played, 'half-closed after one way', 10, ['EOF'], () =>
+          ask(played.service.vip, `${r['never-answer']}line\n`, { halfClose: true }),
+        ),
+      ]);
+    },
+  },
+  {
+    what: 'connections that are opened and not used',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 45),
+        others(played, 'unused for 250 ms', 15, ['sent'], () => send(played.service.vip, '', 250)),
+        others(played, 'unused', 5, ['sent'], () => send(played.service.vip, '', 0)),
+      ]);
+    },
+  },
+  {
+    what: 'health checks that connect and close beside few requests',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 15),
+        others(played, 'checks', 40, ['sent'], () => send(played.service.vip, '', 0)),
+      ]);
+    },
+  },
+  {
+    what: 'a backend whose answers are quick because they are errors',
+    most: 1.2,
+    play: async (played) => {
+      const delays = played.service.backends.map(({ name }, i) => ({
+        kind: 'delay' as const,
+        name,
+        ms: i === 0 ? 0 : 30,
+      }));
+      await played.backends.order(delays);
+      await good(played, 80);
+    },
+  },
+  {
+    what: 'a pool whose backend restarts and has no connections',
+    judgeShares: false,
+    play: async (played) => {
+      const pool = await openPool(played);
+      await good(played, 30, 2);
+      const [first] = played.service.backends;
+      if (first === undefined) throw new Error('there is no backend');
+      await played.backends.order([
+        { kind: 'down', name: first.name },
+        { kind: 'listen', ...first },
+      ]);
+      // The restart may cost what it costs: it is over now.
+      await sleep(200);
+      const tally = await good(played, 60);
+      const answered = new Map(names(played).map((name) => [name, tally.answers.get(name) ?? 0]));
+      played.complaints.push(...unfairShares('after the restart', answered));
+      for (const socket of pool) socket.destroy();
+    },
+  },
+  {
+    what: 'all backends slower at once, as when what they share is slow',
+    backends: 6,
+    play: async (played) => {
+      const delay = (ms: number) =>
+        played.backends.order(names(played).map((name) => ({ kind: 'delay', name, ms })));
+      await delay(0.5);
+      await Promise.all([good(played, 50), sleep(4000).then(() => delay(400))]);
+    },
+  },
+  {
+    what: 'all backends down for 5 s, and back',
+    judgeShares: false,
+    play: async (played) => {
+      await good(played, 40, 3);
+      const { service, backends } = played;
+      await backends.order(service.backends.map(({ name }) => ({ kind: 'down', name })));
+      // They are refused by the backends themselves.
+      await atRandomTimes(40, 5, () => ask(service.vip, r['answer-and-end']));
+      await backends.order(service.backends.map((one) => ({ kind: 'listen', ...one })));
+      await sleep(1000);
+      await good(played, 40, 8);
+    },
+  },
+];
+
+/** For 2 s the client sends, then it is answered. */
+async function upload(vip: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = dialVip(vip);
+    let parts = 0;
+    socket.write(r['answer-at-newline']);
+    const timer = setInterval(() => {
+      socket.write(++parts === 10 ? '\n' : 'part'.repeat(100));
+      if (parts === 10) clearInterval(timer);
+    }, 200);
+    const settle = (said: string) => {
+      clearInterval(timer);
+      resolve(said);
+      socket.destroy();
+    };
+    socket.on('data', (bytes) => {
+      settle(bytes.toString());
+    });
+    socket.on('end', () => {
+      settle('EOF');
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      settle(error.code ?? 'UNKNOWN');
+    });
+  });
+}
+
+describe.skipIf(unavailable !== undefined)('everyday traffic', () => {
+  const stage = unavailable === undefined ? new Stage() : undefined;
+  const backends = new Backends();
+  let services: readonly Service[] = [];
+
+  beforeAll(async () => {
+    const made: Service[] = [];
+    for (const [i, shape] of shapes.entries()) {
+      const wanted = Array.from({ length: shape.backends ?? 4 }, (_, b) => ({
+        name: `shape-${i}-b${b}`,
+        port: 0,
+      }));
+      made.push({
+        name: `shape-${i}`,
+        vip: `127.96.203.${i + 1}`,
+        backends: await backends.listen(wanted),
+      });
+    }
+    services = made;
+    await stage?.serve(services);
+    stage?.enter();
+  });
+
+  afterAll(async () => {
+    await backends.close();
+    await stage?.close();
+  });
+
+  async function play(shape: Shape, i: number, expect: ExpectStatic): Promise<void> {
+    const service = services[i];
+    if (stage === undefined || service === undefined) throw new Error('there is no stage');
+    const complaints: string[] = [];
+    await shape.play({ service, backends, complaints });
+    const states = await stage.backends(service);
+    complaints.push(
+      ...(shape.judgeShares === false ? isolated(states) : unfairTo(states, shape.most)),
+    );
+    expect(complaints).toEqual([]);
+  }
+
+  for (const [i, shape] of shapes.entries()) {
+    it.concurrent(shape.what, ({ expect }) => play(shape, i, expect));
+  }
+});
