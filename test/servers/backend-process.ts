@@ -4,39 +4,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 
 import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
-
-export interface Listen {
-  readonly kind: 'listen';
-  readonly name: string;
-  /** 0 for a free one. */
-  readonly port: number;
-}
-
-export type Order =
-  | Listen
-  /** How long `answer` and `answer-and-end` take from now on. */
-  | { readonly kind: 'delay'; readonly name: string; readonly ms: number }
-  /** Ends its connections, and refuses new ones. */
-  | { readonly kind: 'down'; readonly name: string };
-
-export interface Obeyed {
-  readonly port: number;
-}
-
-/** What a byte asks for. The others are skipped. */
-export const requests = {
-  'answer-and-end': 'G',
-  answer: 'K',
-  'answer-at-once': 'N',
-  'answer-after-1-s': 'S',
-  'answer-after-4-s-and-end': 'B',
-  'end-without-answer': 'X',
-  'reset-the-connection': 'R',
-  'never-answer': 'L',
-  'answer-at-newline': 'U',
-  'answer-at-end-of-input': 'C',
-  'send-4-MiB': 'F',
-} as const;
+import { requests, type Obeyed, type Order } from './orders.js';
 
 const usualDelayMs = 2;
 const flood = Buffer.alloc(4 << 20, 'f');
@@ -88,16 +56,20 @@ class Backend {
       }
       switch (byte) {
         case requests['answer-and-end']:
-          return say(this.delayMs, true);
+          say(this.delayMs, true);
+          return;
         case requests.answer:
-          return say(this.delayMs, false);
+          say(this.delayMs, false);
+          return;
         case requests['answer-at-once']:
           socket.write(this.name);
           return;
         case requests['answer-after-1-s']:
-          return say(1000, false);
+          say(1000, false);
+          return;
         case requests['answer-after-4-s-and-end']:
-          return say(4000, true);
+          say(4000, true);
+          return;
         case requests['end-without-answer']:
           socket.end();
           return;

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 
-import type { Obeyed, Order } from './backend-process.js';
+import type { Obeyed, Order } from './orders.js';
 
 export interface Endpoint {
   readonly name: string;
@@ -17,8 +17,9 @@ export class Backends {
   /** @param within a command that runs another one, such as in a network namespace */
   constructor(within: readonly string[] = []) {
     const file = join(import.meta.dirname, 'backend-process.ts');
-    const [program = '', ...words] = [...within, process.execPath, '--import', 'tsx', file];
-    this.process = spawn(program, words, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.process = spawn('env', [...within, process.execPath, '--import', 'tsx', file], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
   }
 
   /** Asks for all of it in order, one call after the other. */

@@ -70,7 +70,11 @@ export function send(vip: string, request: string, holdMs: number): Promise<stri
 
 /** How often each answer came. */
 export class Tally {
-  readonly answers = new Map<string, number>();
+  readonly answers: Map<string, number>;
+
+  constructor(answers: Iterable<readonly [string, number]> = []) {
+    this.answers = new Map(answers);
+  }
 
   add(answer: string): void {
     this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1);

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, it, type ExpectStatic } from 'vitest';
 
 import { unavailable } from '../kernel/rig.js';
-import { requests as r } from './backend-process.js';
+import { requests as r } from './orders.js';
 import { Backends } from './backends.js';
 import { ask, atRandomTimes, dialVip, send, Tally } from './client.js';
 import { isolated, unfairShares, unfairTo } from './judge.js';
