@@ -13,7 +13,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
 #include <linux/tcp.h>
 #include <net/if.h>
 #include <poll.h>
@@ -45,9 +44,16 @@ static const char *one_name;
 static int one_port;
 static const char *device;
 
+static void fail(const char *what)
+{
+	fprintf(stderr, "attacker: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
 static void set(int fd, int level, int option, int value)
 {
-	setsockopt(fd, level, option, &value, sizeof(value));
+	if (setsockopt(fd, level, option, &value, sizeof(value)))
+		fail("setsockopt");
 }
 
 static double now(void)
@@ -105,9 +111,11 @@ static void source_port_taken(int fd)
 
 	inet_pton(AF_INET, "127.0.0.1", &source.sin_addr);
 	set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	bind(fd, (struct sockaddr *)&source, size);
-	if (!getsockname(fd, (struct sockaddr *)&source, &size))
-		port = ntohs(source.sin_port);
+	if (bind(fd, (struct sockaddr *)&source, size))
+		fail("bind to a port in use");
+	if (getsockname(fd, (struct sockaddr *)&source, &size))
+		fail("getsockname");
+	port = ntohs(source.sin_port);
 }
 
 static void foreign_source(int fd)
@@ -116,7 +124,8 @@ static void foreign_source(int fd)
 
 	inet_pton(AF_INET, "192.0.2.1", &source.sin_addr);
 	set(fd, IPPROTO_IP, IP_FREEBIND, 1);
-	bind(fd, (struct sockaddr *)&source, sizeof(source));
+	if (bind(fd, (struct sockaddr *)&source, sizeof(source)))
+		fail("bind to a foreign address");
 }
 
 /* Without a cookie, so that no server has to agree: connect() sends nothing. */
@@ -128,7 +137,8 @@ static void fast_open(int fd)
 
 static void other_device(int fd)
 {
-	setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, strlen(device));
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, strlen(device)))
+		fail("SO_BINDTODEVICE");
 }
 
 static void impatient(int fd)
@@ -151,7 +161,8 @@ static void signed_segments(int fd)
 
 	peer->sin_family = AF_INET;
 	inet_pton(AF_INET, "127.0.0.1", &peer->sin_addr);
-	setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &sig, sizeof(sig));
+	if (setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &sig, sizeof(sig)))
+		fail("TCP_MD5SIG");
 }
 
 static void signed_segments_impatient(int fd)
@@ -160,44 +171,16 @@ static void signed_segments_impatient(int fd)
 	impatient(fd);
 }
 
-static void filter(int fd, struct sock_filter *code, unsigned short length)
-{
-	struct sock_fprog program = { .len = length, .filter = code };
-
-	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
-}
-
-/* The answers to its SYNs, and all else that comes, are dropped by its own filter. */
+/* What comes has lived for too many hops: also the answers to its SYNs are dropped. */
 static void deaf(int fd)
 {
-	struct sock_filter drop[] = { BPF_STMT(BPF_RET | BPF_K, 0) };
-
-	filter(fd, drop, 1);
+	set(fd, IPPROTO_IP, IP_MINTTL, 255);
 }
 
 static void deaf_impatient(int fd)
 {
 	deaf(fd);
 	impatient(fd);
-}
-
-/* A filter of a TCP socket sees the segment from its header on: first the source port. */
-static void deaf_to_one(int fd)
-{
-	struct sock_filter drop[] = {
-		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, one_port, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, 0),
-		BPF_STMT(BPF_RET | BPF_K, 0xffff),
-	};
-
-	filter(fd, drop, 4);
-	impatient(fd);
-}
-
-static void only_near_neighbours(int fd)
-{
-	set(fd, IPPROTO_IP, IP_MINTTL, 255);
 }
 
 static void one_hop(int fd)
@@ -312,6 +295,25 @@ static bool one_upload(int fd)
 	return is_the_one(fd) && begin_upload(fd);
 }
 
+/* A socket that dials has its peer in /proc/net/tcp, though getpeername() has none. */
+static bool dials_the_one(int fd)
+{
+	struct sockaddr_in own;
+	socklen_t size = sizeof(own);
+	FILE *table = fopen("/proc/net/tcp", "r");
+	unsigned int local, remote;
+	bool found = false;
+	char line[512];
+
+	if (!table || getsockname(fd, (struct sockaddr *)&own, &size))
+		fail("/proc/net/tcp");
+	while (!found && fgets(line, sizeof(line), table))
+		found = sscanf(line, " %*d: %*8x:%4x %*8x:%4x", &local, &remote) == 2 &&
+			local == ntohs(own.sin_port) && remote == (unsigned int)one_port;
+	fclose(table);
+	return found;
+}
+
 /* From now on it acknowledges nothing, and what it sends is sent again and again. */
 static bool one_deafened(int fd)
 {
@@ -331,6 +333,8 @@ struct way {
 	int gap_ms;
 	bool reset;
 	bool drip;
+	/* It never connects, and is used while it dials. */
+	bool dialling;
 };
 
 static const struct way ways[] = {
@@ -357,10 +361,9 @@ static const struct way ways[] = {
 	{ "signed-impatient", signed_segments_impatient, NULL, 200, 40 },
 	{ "deaf", deaf, NULL, 64, 40 },
 	{ "deaf-impatient", deaf_impatient, NULL, 200, 40 },
-	{ "min-ttl", only_near_neighbours, NULL, 64, 40 },
 	{ "ttl-1", one_hop, ask, 16, 15 },
 	{ "ask", NULL, ask, 64, 15 },
-	{ "one-deaf", deaf_to_one, NULL, 200, 20 },
+	{ "one-deaf", deaf_impatient, dials_the_one, 200, 20, .dialling = true },
 	{ "one-deafened", NULL, one_deafened, 200, 20 },
 	{ "one-unanswered", NULL, one_unanswered, 200, 10 },
 	{ "one-slow", NULL, one_ask_slow, 200, 10 },
@@ -396,7 +399,7 @@ static int keep_on(const struct way *way, double end)
 			if (way->prepare)
 				way->prepare(fd);
 			connect(fd, (struct sockaddr *)&target, sizeof(target));
-			if (way->use && !(connected(fd) && way->use(fd)))
+			if (way->use && !((way->dialling || connected(fd)) && way->use(fd)))
 				finish(fd, way);
 			else
 				kept[count++] = fd;

@@ -47,7 +47,6 @@ const ways = {
   'signed-impatient': 'signed SYNs, until the connect times out',
   deaf: 'dropping the answers to its own SYNs',
   'deaf-impatient': 'dropping the answers to its own SYNs, until the connect times out',
-  'min-ttl': 'taking no segment from further than a neighbour',
   'ttl-1': 'segments that live for one hop',
   'same-socket': 'dialling again and again on one socket',
   killed: 'dying in the middle of its requests',
@@ -173,11 +172,13 @@ class Field {
     expect(Number(attacked.stdout), 'sockets that the attacker used').toBeGreaterThan(50);
     const names = service.backends.map(({ name }) => name);
     const answered = new Map(names.map((name) => [name, tally.answers.get(name) ?? 0]));
-    expect([
+    const states = await this.stage.backends(service);
+    const complaints = [
       ...tally.unexpected('honest connects', names),
       ...unfairShares('honest connects', answered),
-      ...isolated(await this.stage.backends(service)),
-    ]).toEqual([]);
+      ...isolated(states),
+    ];
+    expect(complaints, this.stage.valveLog()).toEqual([]);
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Desk } from '../e2e/desk.js';
+import { Desk, type RunningAgent } from '../e2e/desk.js';
 import { ownCgroup } from '../kernel/rig.js';
 import type { Endpoint } from './backends.js';
 
@@ -35,6 +35,7 @@ export const servicePort = 80;
 export class Stage {
   readonly desk = new Desk();
   private readonly home = ownCgroup();
+  private agent: RunningAgent | undefined;
 
   /** The agent serves them when this returns. Processes born before `enter` are no clients. */
   async serve(services: readonly Service[]): Promise<void> {
@@ -46,7 +47,7 @@ export class Stage {
     }));
     // JSON is YAML.
     writeFileSync(this.desk.services, JSON.stringify({ services: written }));
-    await this.desk.agent();
+    this.agent = await this.desk.agent();
   }
 
   /** This process, and the children that it has from now on, are clients. */
@@ -66,6 +67,14 @@ export class Stage {
       if (found === undefined) throw new Error(`${route} has no backend at port ${port}`);
       return { name, state: found.state, slots: found.slots, picks: Number(found.picks) };
     });
+  }
+
+  /** What the agent said of its valves, for whoever reads why a test failed. */
+  valveLog(): string {
+    const lines = (this.agent?.log() ?? '')
+      .split('\n')
+      .filter((line) => line.includes('admission '));
+    return ['the valves:', ...lines.slice(-10)].join('\n');
   }
 
   async close(): Promise<void> {
