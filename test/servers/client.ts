@@ -14,11 +14,14 @@ export interface Asked {
 }
 
 /** A socket on which an error is an event that nobody has to handle. */
-export function dialVip(vip: string): Socket {
-  const socket = connect({ host: vip, port: servicePort, noDelay: true, allowHalfOpen: true });
+export function dialVip(vip: string, port: number = servicePort): Socket {
+  const socket = connect({ host: vip, port, noDelay: true, allowHalfOpen: true });
   socket.on('error', () => undefined);
   return socket;
 }
+
+/** Bytes are latin1 text: what a protocol sends need not be UTF-8. */
+const bytesOf = (text: string) => Buffer.from(text, 'latin1');
 
 /** What the service answers to `request`: text, or errno's name, "EOF" or "no answer in time". */
 export function ask(vip: string, request: string, how: Asked = {}): Promise<string> {
@@ -35,8 +38,8 @@ export function ask(vip: string, request: string, how: Asked = {}): Promise<stri
       settle('no answer in time');
     }, patienceMs);
     socket.on('connect', () => {
-      if (halfClose) socket.end(request);
-      else socket.write(request);
+      if (halfClose) socket.end(bytesOf(request));
+      else socket.write(bytesOf(request));
     });
     socket.on('data', (bytes) => {
       answer += bytes.toString('latin1');
@@ -56,7 +59,7 @@ export function send(vip: string, request: string, holdMs: number): Promise<stri
   return new Promise((resolve) => {
     const socket = dialVip(vip);
     socket.on('connect', () => {
-      if (request !== '') socket.write(request);
+      if (request !== '') socket.write(bytesOf(request));
       setTimeout(() => {
         socket.destroy();
         resolve('sent');
