@@ -43,8 +43,8 @@ export default defineConfig({
         test: {
           name: 'servers',
           include: traffic,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
           maxConcurrency: 6,
         },
       },

@@ -4,7 +4,7 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readlinkSync } from 'node:fs';
 
-import { until } from '../kernel/rig.js';
+import { patiently } from '../servers/patience.js';
 
 /** No test lasts so long. */
 const mostSeconds = 600;
@@ -18,7 +18,7 @@ export class Namespace {
   static async make(): Promise<Namespace> {
     const keeper = spawn('unshare', ['--net', 'sleep', String(mostSeconds)], { stdio: 'ignore' });
     const made = new Namespace(keeper);
-    await until(() => networkOf(keeper.pid) !== networkOf('self'));
+    await patiently('in its namespace', () => networkOf(keeper.pid) !== networkOf('self'));
     const { deadDevice: dead } = made;
     // The segments that come out at its other end have a loopback address, and are dropped there.
     for (const words of [

@@ -3,7 +3,7 @@
 import type { BackendState } from './stage.js';
 
 /** The shares that a healthy backend may have, in multiples of the fair one. */
-export const fairShare = { least: 0.8, most: 1.25 } as const;
+const fairShare = { least: 0.8, most: 1.25 } as const;
 
 /**
  * Where each connect picks at random, one share in 16,000 is further from the fair one than so many
@@ -15,7 +15,7 @@ const sigmas = 4;
  * The limits of a share among `count` connects to `backends`. Where there are too few connects to
  * tell, they are as wide as chance alone is when each connect picks a backend at random.
  */
-export function shareLimits(
+function shareLimits(
   count: number,
   backends: number,
   limits: { readonly least: number; readonly most: number } = fairShare,

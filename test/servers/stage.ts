@@ -1,11 +1,11 @@
 // Services that one agent serves, this process as their client, and what Nity did to them.
-import { writeFileSync } from 'node:fs';
+import { rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Desk, type RunningAgent } from '../e2e/desk.js';
+import { Desk } from '../e2e/desk.js';
 import { ownCgroup } from '../kernel/rig.js';
 import type { Endpoint } from './backends.js';
+import { patiently } from './patience.js';
 
 export interface Service {
   /** In lower case; the route is "everyday/NAME:tcp". */
@@ -35,7 +35,7 @@ export const servicePort = 80;
 export class Stage {
   readonly desk = new Desk();
   private readonly home = ownCgroup();
-  private agent: RunningAgent | undefined;
+  private valves: () => readonly string[] = () => [];
 
   /** The agent serves them when this returns. Processes born before `enter` are no clients. */
   async serve(services: readonly Service[]): Promise<void> {
@@ -47,7 +47,15 @@ export class Stage {
     }));
     // JSON is YAML.
     writeFileSync(this.desk.services, JSON.stringify({ services: written }));
-    this.agent = await this.desk.agent();
+    const { child, log } = this.desk.startAgent('--services', this.desk.services);
+    this.valves = () =>
+      log()
+        .split('\n')
+        .filter((line) => line.includes('admission '));
+    await patiently('served', () => {
+      if (child.exitCode !== null) throw new Error(`the agent ended:\n${log()}`);
+      return /epoch \d+: |routes are served[^]*epoch/.test(log());
+    });
   }
 
   /** This process, and the children that it has from now on, are clients. */
@@ -71,24 +79,17 @@ export class Stage {
 
   /** What the agent said of its valves, for whoever reads why a test failed. */
   valveLog(): string {
-    const lines = (this.agent?.log() ?? '')
-      .split('\n')
-      .filter((line) => line.includes('admission '));
-    return ['the valves:', ...lines.slice(-10)].join('\n');
+    return ['the valves:', ...this.valves().slice(-5)].join('\n');
   }
 
   async close(): Promise<void> {
     writeFileSync(join(this.home, 'cgroup.procs'), String(process.pid));
     await this.desk.clear();
     // Children that were killed leave the cgroup a little later.
-    for (let tries = 0; tries < 100; tries++) {
-      try {
-        await this.desk.close();
-        return;
-      } catch (error) {
-        if (tries === 99) throw error;
-        await sleep(50);
-      }
-    }
+    await patiently('empty', () => {
+      rmdirSync(this.desk.cgroup);
+      return true;
+    });
+    rmSync(this.desk.directory, { recursive: true, force: true });
   }
 }

@@ -7,7 +7,7 @@ import { dialVip } from '../client.js';
 const patienceMs = 20_000;
 
 /** What ended a conversation before its time: errno's name, "EOF" or "no answer in time". */
-export class Ended extends Error {}
+class Ended extends Error {}
 
 export class Conversation {
   private readonly socket: Socket;
