@@ -225,6 +225,13 @@ static bool ask_to_be_reset(int fd)
 	return true;
 }
 
+/* The head of a TLS record that does not come. */
+static bool begin_tls(int fd)
+{
+	say(fd, "\x16\x03\x01\x02");
+	return true;
+}
+
 static bool ask_much(int fd)
 {
 	say(fd, "F");
@@ -331,6 +338,8 @@ struct way {
 	/* The oldest is closed when there are more. */
 	int kept;
 	int gap_ms;
+	/* The gap shrinks to nothing: the load that it offers rises. */
+	bool rising;
 	bool reset;
 	bool drip;
 	/* It never connects, and is used while it dials. */
@@ -354,6 +363,10 @@ static const struct way ways[] = {
 	{ "hold-answered", NULL, ask_name, 400, 15 },
 	{ "hold-unanswered", NULL, ask_nothing_back, 300, 15 },
 	{ "give-up-early", NULL, ask_slow, 10, 10 },
+	{ "begin-tls", NULL, begin_tls, 200, 15 },
+	{ "rising-unused", NULL, NULL, 300, 40, .rising = true },
+	{ "rising-slow", NULL, ask_slow, 300, 40, .rising = true },
+	{ "rising-closed", NULL, ask_to_be_closed, 4, 40, .rising = true },
 	{ "drip-upload", NULL, begin_upload, 200, 20, .drip = true },
 	{ "other-device", other_device, NULL, 64, 40 },
 	{ "other-device-impatient", other_device_impatient, NULL, 200, 40 },
@@ -388,7 +401,7 @@ static void finish(int fd, const struct way *way)
 static int keep_on(const struct way *way, double end)
 {
 	static int kept[MOST_KEPT + 1];
-	double dripped = now();
+	double start = now(), dripped = start;
 	int count = 0, used = 0;
 
 	while (now() < end) {
@@ -413,7 +426,8 @@ static int keep_on(const struct way *way, double end)
 			for (int i = 0; i < count; i++)
 				say(kept[i], "d");
 		}
-		pause_ms(way->gap_ms);
+		pause_ms(way->rising ? 1 + way->gap_ms * (end - now()) / (end - start) :
+				       way->gap_ms);
 	}
 	return used;
 }

@@ -40,6 +40,10 @@ const ways = {
   'hold-answered': 'holding 400 connections that were answered once',
   'hold-unanswered': 'holding 300 requests that no backend answers',
   'give-up-early': 'giving up before the answer',
+  'begin-tls': 'beginning a TLS record and sending no more',
+  'rising-unused': 'ever more connections, none of which it uses',
+  'rising-slow': 'ever more slow requests',
+  'rising-closed': 'ever more garbage, at which the backend closes the connection',
   'drip-upload': 'uploading one byte a second',
   'other-device': 'SYNs that leave by a device where nothing answers',
   'other-device-impatient': 'SYNs that nothing answers, until the connect times out',
@@ -169,7 +173,7 @@ class Field {
       runProgram('env', [...from.within, ...words]),
     ]);
     expect(attacked).toMatchObject({ code: 0, stderr: '' });
-    expect(Number(attacked.stdout), 'sockets that the attacker used').toBeGreaterThan(50);
+    expect(Number(attacked.stdout), 'sockets that the attacker used').toBeGreaterThan(10);
     const names = service.backends.map(({ name }) => name);
     const answered = new Map(names.map((name) => [name, tally.answers.get(name) ?? 0]));
     const states = await this.stage.backends(service);
