@@ -16,8 +16,8 @@ import { HonestClients } from './honest.js';
 import { Namespace } from './namespace.js';
 
 const backendsEach = 4;
-const attackSeconds = 10;
-const honest = { perSecond: 80, seconds: attackSeconds + 1 } as const;
+const attackSeconds = 8;
+const honest = { perSecond: 90, seconds: attackSeconds + 1 } as const;
 /** The user nobody, which may do nothing. */
 const nobody = '65534';
 

@@ -11,6 +11,7 @@ const flood = Buffer.alloc(4 << 20, 'f');
 
 class Backend {
   delayMs = usualDelayMs;
+  greets = false;
   private server: Server | undefined;
   private readonly sockets = new Set<Socket>();
 
@@ -21,7 +22,8 @@ class Backend {
       this.sockets.add(socket);
       socket.on('error', () => undefined);
       socket.on('close', () => this.sockets.delete(socket));
-      this.serve(socket);
+      if (this.greets) socket.end(this.name);
+      else this.serve(socket);
     });
     return listenOnLastingPort(this.server, port);
   }
@@ -112,6 +114,9 @@ async function obey(order: Order): Promise<Obeyed> {
       return { port: await backend.listen(order.port) };
     case 'delay':
       backend.delayMs = order.ms;
+      return { port: 0 };
+    case 'greet':
+      backend.greets = true;
       return { port: 0 };
     case 'down':
       await backend.down();

@@ -11,6 +11,8 @@ export type Order =
   | Listen
   /** How long `answer` and `answer-and-end` take from now on. */
   | { readonly kind: 'delay'; readonly name: string; readonly ms: number }
+  /** Speaks first from now on: says its name to whoever connects, and ends the connection. */
+  | { readonly kind: 'greet'; readonly name: string }
   /** Ends its connections, and refuses new ones. */
   | { readonly kind: 'down'; readonly name: string };
 

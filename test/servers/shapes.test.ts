@@ -206,6 +206,77 @@ const shapes: readonly Shape[] = [
     },
   },
   {
+    what: 'health checks and nothing else',
+    play: (played) => others(played, 'checks', 45, ['sent'], () => send(played.service.vip, '', 0)),
+  },
+  {
+    what: 'deadlines shorter than the work: every client gives up',
+    play: (played) =>
+      others(played, 'given up', 45, ['sent'], () =>
+        send(played.service.vip, r['answer-after-1-s'], 100),
+      ),
+  },
+  {
+    what: 'garbage at which the server resets the connection, beside requests',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 45),
+        others(played, 'reset', 10, ['ECONNRESET'], () =>
+          ask(played.service.vip, r['reset-the-connection']),
+        ),
+      ]);
+    },
+  },
+  {
+    what: 'clients that reset their connections, beside requests',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 45),
+        others(played, 'resetting', 15, ['sent'], () => sendAndReset(played.service.vip)),
+      ]);
+    },
+  },
+  {
+    what: 'one request in ten takes a second',
+    play: async (played) => {
+      const request = () =>
+        Math.random() < 0.1
+          ? ask(played.service.vip, r['answer-after-1-s'], { whole: 'first-bytes' })
+          : ask(played.service.vip, r['answer-and-end']);
+      await others(played, 'requests', 60, names(played), request);
+    },
+  },
+  {
+    what: 'sixty connects at once every two seconds',
+    play: async (played) => {
+      const tally = new Tally();
+      for (let second = 0; second < seconds; second += 2) {
+        const burst = Array.from({ length: 60 }, () =>
+          ask(played.service.vip, r['answer-and-end']),
+        );
+        for (const answer of await Promise.all(burst)) tally.add(answer);
+        await sleep(2000);
+      }
+      played.complaints.push(...tally.unexpected('burst', names(played)));
+    },
+  },
+  {
+    what: 'servers that speak first',
+    play: async (played) => {
+      await played.backends.order(names(played).map((name) => ({ kind: 'greet', name })));
+      await others(played, 'greeted', 50, names(played), () => ask(played.service.vip, ''));
+    },
+  },
+  {
+    what: 'connections that live for seconds and exchange pings, beside requests',
+    play: async (played) => {
+      await Promise.all([
+        good(played, 40),
+        others(played, 'pinged', 12, names(played), () => ping(played.service.vip)),
+      ]);
+    },
+  },
+  {
     what: 'a backend whose answers are quick because they are errors',
     most: 1.2,
     play: async (played) => {
@@ -263,6 +334,37 @@ const shapes: readonly Shape[] = [
     },
   },
 ];
+
+/** Five pings, a second apart; the answer is the name that all of them were answered with. */
+async function ping(vip: string): Promise<string> {
+  const socket = dialVip(vip);
+  const heard: string[] = [];
+  let failed: string | undefined;
+  socket.on('data', (bytes) => heard.push(bytes.toString()));
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    failed = error.code ?? 'UNKNOWN';
+  });
+  for (let i = 0; i < 5 && failed === undefined; i++) {
+    socket.write(r['answer-at-once']);
+    await sleep(1000);
+  }
+  socket.destroy();
+  return failed ?? ([...new Set(heard)].join(' and ') || 'silence');
+}
+
+function sendAndReset(vip: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = dialVip(vip);
+    socket.on('connect', () => {
+      socket.write(r['answer-and-end']);
+      socket.resetAndDestroy();
+      resolve('sent');
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      resolve(error.code ?? 'UNKNOWN');
+    });
+  });
+}
 
 /** For 2 s the client sends, then it is answered. */
 async function upload(vip: string): Promise<string> {
