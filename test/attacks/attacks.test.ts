@@ -210,9 +210,12 @@ function listeningApart(attack: Attack, backends: readonly Endpoint[]): readonly
 }
 
 describe.skipIf(unavailable !== undefined)('an unprivileged process', () => {
-  const field = unavailable === undefined ? new Field() : undefined;
+  let field: Field | undefined;
 
-  beforeAll(() => field?.open());
+  beforeAll(async () => {
+    field = new Field();
+    await field.open();
+  });
   afterAll(() => field?.close());
 
   const where = { beside: 'beside an honest client', apart: 'from a namespace of its own' };

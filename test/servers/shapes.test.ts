@@ -394,36 +394,33 @@ async function upload(vip: string): Promise<string> {
 }
 
 describe.skipIf(unavailable !== undefined)('everyday traffic', () => {
-  const stage = unavailable === undefined ? new Stage() : undefined;
-  const backends = new Backends();
-  let services: readonly Service[] = [];
+  let stage: Stage | undefined;
+  let backends: Backends | undefined;
+  const services: Service[] = [];
 
   beforeAll(async () => {
-    const made: Service[] = [];
+    backends = new Backends();
     for (const [i, shape] of shapes.entries()) {
       const wanted = Array.from({ length: shape.backends ?? 4 }, (_, b) => ({
         name: `shape-${i}-b${b}`,
         port: 0,
       }));
-      made.push({
-        name: `shape-${i}`,
-        vip: `127.96.203.${i + 1}`,
-        backends: await backends.listen(wanted),
-      });
+      const listening = await backends.listen(wanted);
+      services.push({ name: `shape-${i}`, vip: `127.96.203.${i + 1}`, backends: listening });
     }
-    services = made;
-    await stage?.serve(services);
-    stage?.enter();
+    stage = new Stage();
+    await stage.serve(services);
+    stage.enter();
   });
 
   afterAll(async () => {
-    await backends.close();
+    await backends?.close();
     await stage?.close();
   });
 
   async function play(shape: Shape, i: number, expect: ExpectStatic): Promise<void> {
     const service = services[i];
-    if (stage === undefined || service === undefined) throw new Error('there is no stage');
+    if (!stage || !backends || !service) throw new Error('there is no stage');
     const complaints: string[] = [];
     await shape.play({ service, backends, complaints });
     const states = await stage.backends(service);

@@ -48,26 +48,29 @@ async function play(software: Software, service: Service): Promise<readonly stri
 const skipped = unavailable ?? noSoftware;
 
 describe.skipIf(skipped !== undefined)('real servers', () => {
-  const stage = skipped === undefined ? new Stage() : undefined;
-  const daemons = new Daemons();
+  let stage: Stage | undefined;
+  let daemons: Daemons | undefined;
   const services = new Map<Software, Service>();
 
   beforeAll(async () => {
+    const started = new Daemons();
+    daemons = started;
     for (const [i, software] of everything.entries()) {
       const ports = await freePorts(software.instances);
       const backends = ports.map((port, b) => ({ name: `software-${i}-${b}`, port }));
       services.set(software, { name: `software-${i}`, vip: `127.96.206.${i + 1}`, backends });
     }
     await Promise.all(
-      [...services].map(([software, { backends }]) => software.start(daemons, backends)),
+      [...services].map(([software, { backends }]) => software.start(started, backends)),
     );
-    await stage?.serve([...services.values()]);
-    stage?.enter();
+    stage = new Stage();
+    await stage.serve([...services.values()]);
+    stage.enter();
   });
 
   afterAll(async () => {
     await stage?.close();
-    await daemons.close();
+    await daemons?.close();
   });
 
   async function judge(software: Software, expect: ExpectStatic): Promise<void> {
