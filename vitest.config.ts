@@ -4,6 +4,9 @@ import { defineConfig } from 'vitest/config';
 // beside each other, but real kernels and real processes need more patience than pure functions.
 const onTheMachine = ['test/kernel/**/*.test.ts', 'test/e2e/**/*.test.ts'];
 
+// Traffic that is played for seconds: most of the time a test waits, so many run at a time.
+const traffic = ['test/servers/**/*.test.ts', 'test/attacks/**/*.test.ts'];
+
 // Where a skipped test is a failure, what needs a cluster is run only where there is one.
 const { CI: ci, NITY_TEST_KUBECONFIG: cluster } = process.env;
 const leftOut = ci === 'true' && cluster === undefined ? ['test/kubernetes/real.test.ts'] : [];
@@ -21,7 +24,7 @@ export default defineConfig({
         test: {
           name: 'pure',
           include: ['test/**/*.test.ts'],
-          exclude: [...onTheMachine, ...leftOut],
+          exclude: [...onTheMachine, ...traffic, ...leftOut],
           // Simulated minutes take real seconds, and twice that on a machine that is busy.
           testTimeout: 60_000,
         },
@@ -35,6 +38,18 @@ export default defineConfig({
           hookTimeout: 120_000,
           // What is polled for comes to be at once on an idle machine, and some day on a busy one.
           expect: { poll: { timeout: 60_000 } },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'servers',
+          include: traffic,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          maxConcurrency: 6,
+          // After the others: it offers the machine some hundred connects a second.
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -8,7 +8,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 # A package that another one may stand for is written first|other.
 build_packages=(clang llvm libbpf-dev bpftool libelf-dev zlib1g-dev libuv1-dev pkg-config make g++ iproute2)
-test_packages=(clang-format shellcheck git curl prometheus runc debootstrap libcap2-bin golang-github-containers-common zsh fish 'libclang-rt-dev|libclang-rt-14-dev')
+test_packages=(clang-format shellcheck git curl prometheus runc debootstrap libcap2-bin golang-github-containers-common zsh fish 'libclang-rt-dev|libclang-rt-14-dev'
+	nginx redis-server memcached postgresql mosquitto)
 
 say() {
 	printf '==> %s\n' "$*" >&2
@@ -70,10 +71,25 @@ need_packages() {
 	fi
 	say "Installing Debian packages: ${missing[*]}"
 	quietly 'Check the network and the sources of apt.' "${root[@]}" apt-get update -qq
+	without_services install_packages "${missing[@]}"
+}
+
+install_packages() {
 	quietly 'Install these packages by hand, then run this again.' "${root[@]}" \
 		env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-		-o DPkg::Lock::Timeout=120 "${missing[@]}"
+		-o DPkg::Lock::Timeout=120 "$@"
 }
+
+# without_services COMMAND...: a package that it installs starts no daemon, which would take its
+# usual port and go on for ever. A machine that has a rule of its own for that keeps it.
+without_services() (
+	rule=/usr/sbin/policy-rc.d
+	if [[ ! -e $rule ]]; then
+		trap '"${root[@]}" rm -f "$rule"' EXIT
+		printf '#!/bin/sh\nexit 101\n' | "${root[@]}" install -m 755 /dev/stdin "$rule"
+	fi
+	"$@"
+)
 
 need_packages_to_build() {
 	need_packages "${build_packages[@]}"
