@@ -6,6 +6,7 @@
 #include "admit_cases.h"
 #include "pick_cases.h"
 #include "standing_cases.h"
+#include "observed_cases.h"
 #include "observe_cases.h"
 #include "exchange_cases.h"
 #include "tls_cases.h"
@@ -19,6 +20,7 @@ static const struct {
 	{ admit_tests, COUNT(admit_tests) },
 	{ pick_tests, COUNT(pick_tests) },
 	{ standing_tests, COUNT(standing_tests) },
+	{ observed_tests, COUNT(observed_tests) },
 	{ observe_tests, COUNT(observe_tests) },
 	{ exchange_tests, COUNT(exchange_tests) },
 	{ tls_tests, COUNT(tls_tests) },
