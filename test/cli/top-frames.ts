@@ -32,6 +32,7 @@ function route(
     mode: 'normal',
     overrideLeftMs: null,
     gear: 'twin',
+    enforcedPercent: 100,
     slots: 64,
     picksPerSecond: 200,
     refusedPerSecond: 0,
@@ -75,7 +76,7 @@ function explainedCart(): NonNullable<TopFrame['explained']> {
   world.behaviours.set('10.0.0.3:8080', 'refusing');
   world.seconds(1);
   const reasons = world.reasons.map((reason, i) => ({ ...reason, agoMs: 1_000 + i, sequence: 40 }));
-  return { ...world.route, name: 'shop/cart:http', reasons };
+  return { ...world.route, name: 'shop/cart:http', observed: null, reasons };
 }
 
 const reason = (change: Reason['change'], cause: Reason['cause'], agoMs: number): DatedReason => ({

@@ -3,6 +3,7 @@
 import { closest, distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 
+import { enforceForm, readEnforce } from '../routes/enforce.js';
 import type { RouteKnobs } from '../routes/route-set.js';
 import { annotationPrefix } from './objects.js';
 
@@ -39,6 +40,12 @@ const schemas = {
     .regex(/^\d{1,6}(\.\d{1,3})?(ms|s)$/, aReference)
     .transform((time) => Number.parseFloat(time) * (time.endsWith('ms') ? 1 : 1000))
     .refine((ms) => ms >= 0.1 && ms <= mostReferenceMs, aReference),
+  enforce: z.string().transform((text, context) => {
+    const percent = readEnforce(text);
+    if (percent !== undefined) return percent;
+    context.addIssue({ code: 'custom', message: enforceForm });
+    return z.NEVER;
+  }),
 } as const;
 
 const knobOf = {
@@ -46,6 +53,7 @@ const knobOf = {
   gear: 'gear',
   slots: 'slots',
   'latency-reference': 'latencyReferenceMs',
+  enforce: 'enforcePercent',
 } as const satisfies Record<keyof typeof schemas, keyof RouteKnobs>;
 
 const names = Object.keys(schemas);
