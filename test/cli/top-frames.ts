@@ -165,6 +165,25 @@ export const troubled: TopFrame = {
   explained: explainedCart(),
 };
 
+/** Nothing of the first route is enforced, and of the second a part. */
+export const observed: TopFrame = {
+  ...troubled,
+  routes: troubled.routes.map((row, i) =>
+    i === 0
+      ? { ...row, enforcedPercent: 0 }
+      : i === 1
+        ? { ...row, enforcedPercent: 25, overrideLeftMs: null }
+        : row,
+  ),
+  explained:
+    troubled.explained === null
+      ? null
+      : {
+          ...troubled.explained,
+          observed: { percent: 0, wouldHaveRefused: 0, wouldHaveIsolated: 1, slots: {} },
+        },
+};
+
 /** The agent was killed: the maps are read as before, and nobody gives reasons. */
 export const orphaned: TopFrame = {
   ...troubled,

@@ -270,8 +270,8 @@ export const catalogue = {
   ),
   enforced: {
     ...gauge(
-      'nity_route_enforced_percent',
-      `Of a hundred connects, those that are enforced, of the routes with the fewest; at most ${namedRoutes}.`,
+      'nity_route_enforced_ratio',
+      `Part of the connects that is enforced, of the routes with the least; at most ${namedRoutes}.`,
       { route: { atMost: namedRoutes } },
     ),
     atMost: namedRoutes,

@@ -215,7 +215,8 @@ export class Audit {
     }
     for (const state of backendStates) metrics.backendsObserved.set({ state }, told.wouldBe[state]);
     metrics.enforced.reset();
-    for (const { route, percent } of told.leastEnforced()) metrics.enforced.set({ route }, percent);
+    for (const { route, percent } of told.leastEnforced())
+      metrics.enforced.set({ route }, percent / 100);
     metrics.trouble.reset();
     for (const { route, regime, mode } of told.worst()) {
       metrics.trouble.set({ route, regime, mode }, 1);

@@ -10,6 +10,8 @@ import { annotationPrefix } from './objects.js';
 /** One annotation that was ignored, and why, as a sentence. */
 export interface WrongAnnotation {
   readonly name: string;
+  /** What it would have fixed; null for one that is not known. */
+  readonly knob: keyof RouteKnobs | null;
   readonly why: string;
 }
 
@@ -80,7 +82,7 @@ export function readAnnotations(annotations: ReadonlyMap<string, string>): Annot
   const knobs: Record<string, unknown> = {};
   for (const [name, value] of annotations) {
     if (!isKnown(name)) {
-      wrong.push({ name, why: unknown(name) });
+      wrong.push({ name, knob: null, why: unknown(name) });
       continue;
     }
     const parsed = schemas[name].safeParse(value);
@@ -88,7 +90,7 @@ export function readAnnotations(annotations: ReadonlyMap<string, string>): Annot
     else {
       const [issue] = parsed.error.issues;
       const why = `${annotationPrefix}${name}: ${issue?.message ?? 'is wrong'}, not "${shown(value)}"; it is ignored.`;
-      wrong.push({ name, why });
+      wrong.push({ name, knob: knobOf[name], why });
     }
   }
   return { knobs, wrong };
