@@ -110,7 +110,8 @@ export class Agent {
   private readonly commanded = new Map<number, RouteField>();
   private readonly rates = new Map<string, Rates>();
   private readonly enforceNamespaces: ReadonlyMap<string, number>;
-  private readonly observed = new Map<string, ObservedRoute>();
+  /** Another one for each change: a tick keeps what it went by. */
+  private observed: ReadonlyMap<string, ObservedRoute> = new Map();
   private knobs: Knobs;
   private state: FieldState = freshState;
   private sequence = 0;
@@ -145,7 +146,7 @@ export class Agent {
     this.knobs = knobs;
     this.plane.fieldState.write(0, thresholds(knobs));
     if (knobs.enforcePercent === enforcePercent) return;
-    for (const entry of this.projector.book.routes.values()) this.enforce(entry);
+    this.enforce([...this.projector.book.routes.values()]);
   }
 
   /**
@@ -155,33 +156,37 @@ export class Agent {
   serve(routes: RouteSet, isWhole = true): void {
     const changed = this.projector.reconcile(routes, isWhole);
     if (changed.length === 0) return;
-    for (const entry of changed) {
-      this.commanded.delete(entry.index);
-      this.enforce(entry);
-    }
+    for (const { index } of changed) this.commanded.delete(index);
+    this.enforce(changed);
     const { retired, routes: known } = this.projector.book;
     this.counters.forget(retired.map(({ index }) => index));
     // What a tick took with other routes says nothing of what it takes with these.
     if (changed.length * 2 > known.size) this.usualMs = undefined;
   }
 
-  /** How much of the field is done on this route from the next tick on. */
-  private enforce(entry: RouteEntry): void {
+  /** How much of the field is done on these routes from the next tick on. */
+  private enforce(entries: readonly RouteEntry[]): void {
+    const observed = new Map(this.observed);
+    for (const entry of entries) this.enforceOn(entry, observed);
+    this.observed = observed;
+  }
+
+  private enforceOn(entry: RouteEntry, all: Map<string, ObservedRoute>): void {
     const { name, asked } = entry;
-    const known = this.observed.get(name);
+    const known = all.get(name);
     if (asked === undefined) {
-      this.observed.delete(name);
+      all.delete(name);
       return;
     }
     const percent = enforcedPercent(asked, this.enforceNamespaces, this.knobs.enforcePercent);
     if (percent === (known?.percent ?? 100)) return;
     this.commanded.delete(entry.index);
     if (percent < 100) {
-      if (known === undefined) this.observed.set(name, new ObservedRoute(percent, entry.owners));
+      if (known === undefined) all.set(name, new ObservedRoute(percent, entry.owners));
       else known.percent = percent;
       return;
     }
-    this.observed.delete(name);
+    all.delete(name);
     // The law's slots are in force at once: whoever says so has seen them.
     const size = this.projector.ring(entry).length;
     if (known !== undefined) this.projector.setOwners(entry, known.resized(size));
