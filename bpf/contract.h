@@ -229,7 +229,8 @@ struct nity_rt_control {
 	__u32 gear;
 	/* 0 for a route without ClientIP affinity. */
 	__u32 affinity_seconds;
-	__u32 flags;
+	/* Of a hundred connects, so many are only observed: a zeroed map enforces all. */
+	__u32 observed_percent;
 	/* GCRA: nanoseconds between tokens (0: no budget is set) and the burst in ns. */
 	__u64 token_ns;
 	__u64 burst_ns;

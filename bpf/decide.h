@@ -36,6 +36,8 @@ struct nity_pick {
 	__u32 suspects_passed;
 	__u32 suspects_probed;
 	__u32 rewritten;
+	/* What the agent and the kernel judge of backends is not acted upon. */
+	int observed;
 	enum nity_counter outcome;
 };
 
@@ -197,6 +199,28 @@ static __always_inline int nity_claim_probe(const struct nity_field_state *field
 			  nity_suspicion_ns(field, nity_read(live->accuser_failures)), now_ns);
 }
 
+/*
+ * Draws the lot by which a connect is enforced or only observed. Each decision
+ * counts as a pick or as a refusal, so their sum is the next lot's number; its
+ * complement is hashed, for the turns that name slots are hashed too. The
+ * agent's valve stays open to who is only observed; an operator's override is
+ * no judgement, and stands.
+ */
+static __always_inline void nity_draw_lot(struct nity_pick *pick, struct nity_posture *posture,
+					  const struct nity_rt_control *control)
+{
+	__u32 percent = nity_read(control->observed_percent);
+	__u64 number;
+
+	pick->observed = 0;
+	if (!percent)
+		return;
+	number = nity_read(control->picks) + nity_read(control->refused);
+	pick->observed = (__u32)(nity_mix(~number) >> 32) % 100 < percent;
+	if (pick->observed && !posture->overridden)
+		posture->admission_mode = NITY_ADMISSION_NORMAL;
+}
+
 /* What a draw yields: a backend of this route with its live state, or the refusal. */
 static __always_inline enum nity_counter nity_draw(struct nity_pick *pick, __u32 index, __u32 route)
 {
@@ -225,6 +249,10 @@ static __always_inline int nity_recall(struct nity_pick *pick, const struct nity
 		return 0;
 	if (pick->backend->generation != generation)
 		return 0;
+	if (pick->observed) {
+		pick->slot = NITY_NONE;
+		return pick->backend->state != NITY_BACKEND_RETIRED;
+	}
 	if (pick->backend->state != NITY_BACKEND_HEALTHY &&
 	    pick->backend->state != NITY_BACKEND_DEGRADED)
 		return 0;
@@ -239,11 +267,13 @@ static __always_inline int nity_recall(struct nity_pick *pick, const struct nity
 static __always_inline int nity_take(struct nity_pick *pick, const struct nity_field_state *field,
 				     int isolated, __u64 now_ns)
 {
-	enum nity_standing standing =
-		nity_standing(field, pick->live, isolated, pick->client, now_ns);
+	enum nity_standing standing;
 
 	if (pick->backend->state == NITY_BACKEND_RETIRED)
 		return 0;
+	if (pick->observed)
+		return 1;
+	standing = nity_standing(field, pick->live, isolated, pick->client, now_ns);
 	if (standing == NITY_STANDING_CLEAR)
 		return 1;
 	if (standing == NITY_STANDING_PROBE_DUE &&
@@ -404,7 +434,7 @@ static __always_inline enum nity_counter nity_pick_gear(struct nity_pick *pick,
 							__u64 now_ns)
 {
 	__u32 table = epoch & 1;
-	int twin = control->gear != NITY_GEAR_SINGLE;
+	int twin = control->gear != NITY_GEAR_SINGLE && !pick->observed;
 	struct nity_pick first = { 0 };
 	enum nity_counter drawn;
 

@@ -38,6 +38,7 @@ static __always_inline void decide(struct nity_pick *pick, struct nity_posture *
 				   __u32 route)
 {
 	nity_posture(posture, field, control, bpf_ktime_get_ns());
+	nity_draw_lot(pick, posture, control);
 	pick->outcome = nity_admit(control, posture);
 	if (pick->outcome != NITY_COUNTERS)
 		return;

@@ -18,6 +18,7 @@ import type { RouteSource } from '../lib/agent/sources.js';
 import { InputError } from '../lib/errors.js';
 import { selectionOf } from '../lib/kubernetes/selection.js';
 import type { RecordOptions } from '../lib/recorder/flight.js';
+import { enforceByNamespace } from '../lib/routes/enforce.js';
 import { readServices } from '../lib/routes/services-watch.js';
 
 const mib = 1 << 20;
@@ -68,6 +69,11 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
       summary: 'serve only Services of these namespaces, separated by commas',
       env: 'NITY_NAMESPACES',
       helpGroup: 'CLUSTER',
+    }),
+    'enforce-namespaces': Flags.string({
+      summary:
+        'what is enforced in these namespaces, as shop=observe,batch=25%: full, observe or a percentage',
+      env: 'NITY_ENFORCE_NAMESPACES',
     }),
     config: Flags.string({ summary: 'a YAML file of knobs', env: 'NITY_CONFIG' }),
     knob: Flags.string({ summary: 'set a knob, as name=value', multiple: true, default: [] }),
@@ -123,6 +129,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
     const record = this.record();
     // Checked before anything is loaded: bad input changes nothing.
     const source = this.source();
+    const enforceNamespaces = enforceByNamespace(flags['enforce-namespaces']);
     const metrics =
       metricsAddress === undefined ? {} : { metrics: parseAddress(metricsAddress, 'metrics') };
     const healthAddress = flags['health-addr'];
@@ -150,6 +157,7 @@ export default class RunAgent extends NityCommand<typeof RunAgent> {
         source,
         knobs,
         knobSources,
+        enforceNamespaces,
         ...(flags['app-socket'] === undefined ? {} : { appSocket: resolve(flags['app-socket']) }),
         record,
         ...metrics,

@@ -152,6 +152,33 @@ describe('the metrics', () => {
     expect(await value('nity_slots_moved_total{cause="isolation"}')).toBeGreaterThan(10);
   });
 
+  it('tell of an observed route what would be, and as if nothing were of what is in force', async () => {
+    const cart = { ...route(1, [8001, 8002, 8003]), enforcePercent: 0 };
+    begin([cart, { ...route(2, [8004]), enforcePercent: 40 }]);
+    tick();
+    expect(await value('nity_observed_isolations_total')).toBe(0);
+    dial(30);
+    tick();
+    expect(await value('nity_backends{state="isolated"}')).toBe(0);
+    expect(await value('nity_backends_isolated{cause="errors"}')).toBe(0);
+    expect(await value('nity_slots_moved_total{cause="isolation"}')).toBe(0);
+    expect(await value('nity_routes{regime="laminar"}')).toBe(2);
+    expect((await lines()).some((line) => line.startsWith('nity_route_trouble'))).toBe(false);
+    expect(await value('nity_backends_observed{state="isolated"}')).toBe(1);
+    expect(await value('nity_observed_isolations_total')).toBe(1);
+    expect(await value('nity_observed_refusals_total')).toBe(0);
+    expect(await value('nity_routes_observed{enforced="none"}')).toBe(1);
+    expect(await value('nity_routes_observed{enforced="part"}')).toBe(1);
+    expect(await value('nity_route_enforced_ratio{route="shop/service-1:http"}')).toBe(0);
+    expect(await value('nity_route_enforced_ratio{route="shop/service-2:http"}')).toBe(0.4);
+    // What was counted stays counted when all is enforced again.
+    agent.serve([route(1, [8001, 8002, 8003]), route(2, [8004])]);
+    tick();
+    expect(await value('nity_backends{state="isolated"}')).toBe(1);
+    expect(await value('nity_observed_isolations_total')).toBe(1);
+    expect((await lines()).some((line) => line.includes('nity_route_enforced_ratio'))).toBe(false);
+  });
+
   it('time first bytes in the octaves of the kernel', async () => {
     begin([route(1, [8001])]);
     tick();

@@ -32,6 +32,7 @@ function route(
     mode: 'normal',
     overrideLeftMs: null,
     gear: 'twin',
+    enforcedPercent: 100,
     slots: 64,
     picksPerSecond: 200,
     refusedPerSecond: 0,
@@ -75,7 +76,7 @@ function explainedCart(): NonNullable<TopFrame['explained']> {
   world.behaviours.set('10.0.0.3:8080', 'refusing');
   world.seconds(1);
   const reasons = world.reasons.map((reason, i) => ({ ...reason, agoMs: 1_000 + i, sequence: 40 }));
-  return { ...world.route, name: 'shop/cart:http', reasons };
+  return { ...world.route, name: 'shop/cart:http', observed: null, reasons };
 }
 
 const reason = (change: Reason['change'], cause: Reason['cause'], agoMs: number): DatedReason => ({
@@ -162,6 +163,25 @@ export const troubled: TopFrame = {
   },
   changes,
   explained: explainedCart(),
+};
+
+/** Nothing of the first route is enforced, and of the second a part. */
+export const observed: TopFrame = {
+  ...troubled,
+  routes: troubled.routes.map((row, i) =>
+    i === 0
+      ? { ...row, enforcedPercent: 0 }
+      : i === 1
+        ? { ...row, enforcedPercent: 25, overrideLeftMs: null }
+        : row,
+  ),
+  explained:
+    troubled.explained === null
+      ? null
+      : {
+          ...troubled.explained,
+          observed: { percent: 0, wouldHaveRefused: 0, wouldHaveIsolated: 1, slots: {} },
+        },
 };
 
 /** The agent was killed: the maps are read as before, and nobody gives reasons. */

@@ -8,7 +8,7 @@ import type { TopFrame } from '../../src/lib/cli/top/frame.js';
 import { glyphsFor, inked, type Glyphs } from '../../src/lib/cli/top/ink.js';
 import { paint, paintOnce, type Size } from '../../src/lib/cli/top/paint.js';
 import { firstView, press, shownRoutes, sortKeys, type View } from '../../src/lib/cli/top/view.js';
-import { empty, orphaned, troubled } from './top-frames.js';
+import { empty, observed, orphaned, troubled } from './top-frames.js';
 
 const narrow: Size = { columns: 80, rows: 24 };
 const wide: Size = { columns: 200, rows: 50 };
@@ -31,6 +31,8 @@ const views = {
   orphaned: [orphaned, firstView],
   'orphaned-route': [orphaned, { ...firstView, route: 'shop/pay:https', frozen: true }],
   empty: [empty, firstView],
+  observed: [observed, firstView],
+  'observed-route': [observed, { ...firstView, route: 'shop/cart:http' }],
 } as const satisfies Record<string, readonly [TopFrame, View]>;
 
 describe.each(Object.entries(views))('the view %s', (name, [frame, view]) => {

@@ -82,7 +82,7 @@ static void control_change(struct nity_rt_control *control, __u64 now_ns, struct
 {
 	__u32 which = next(input), value = next(input);
 
-	switch (which % 7) {
+	switch (which % 8) {
 	case 0:
 		control->admission_mode = value % 4;
 		break;
@@ -109,6 +109,9 @@ static void control_change(struct nity_rt_control *control, __u64 now_ns, struct
 	case 6:
 		control->latency_mask = value % 4;
 		control->latency_skip = next(input) % 4;
+		break;
+	case 7: /* more than all of them, too */
+		control->observed_percent = value;
 		break;
 	}
 }
@@ -217,6 +220,23 @@ static void check_admission(struct world *world, __u32 route, __u32 mode, enum n
 	REQUIRE(budget->admitted * token_ns <= burst_ns + now_ns - budget->since_ns);
 }
 
+/* The mode that the decision went by: who is only observed meets an open valve, but for an override. */
+static __u32 check_observed(const struct node *node, const struct nity_rt_control *control,
+			    __u32 mode)
+{
+	int overridden = node->model.now_ns < (control->override_word & ~3ULL);
+	__u32 went_by = node->model.event.admission_mode;
+
+	if (went_by != mode)
+		REQUIRE(went_by == NITY_ADMISSION_NORMAL && control->observed_percent &&
+			!overridden);
+	if (control->observed_percent >= 100) {
+		REQUIRE(overridden || went_by == NITY_ADMISSION_NORMAL);
+		REQUIRE(node->model.event.outcome != NITY_PICKED_TWIN);
+	}
+	return went_by;
+}
+
 static void dial_and_check(struct world *world, struct nity_model_socket *socket, __u32 route)
 {
 	struct node *node = &world->node;
@@ -240,7 +260,7 @@ static void dial_and_check(struct world *world, struct nity_model_socket *socket
 	REQUIRE(control->refused - before.refused == refused);
 	REQUIRE(nity_refused(outcome) == (int)refused);
 	REQUIRE(control->turns - before.turns <= NITY_DRAWS);
-	check_admission(world, route, mode, outcome);
+	check_admission(world, route, check_observed(node, control, mode), outcome);
 	if (backend) {
 		REQUIRE(backend < TEST_BACKENDS);
 		REQUIRE(node->backends[backend].route == route);

@@ -6,6 +6,7 @@
 #include "admit_cases.h"
 #include "pick_cases.h"
 #include "standing_cases.h"
+#include "observed_cases.h"
 #include "observe_cases.h"
 #include "client_cases.h"
 #include "bounded_cases.h"
@@ -21,6 +22,7 @@ static const struct {
 	{ admit_tests, COUNT(admit_tests) },
 	{ pick_tests, COUNT(pick_tests) },
 	{ standing_tests, COUNT(standing_tests) },
+	{ observed_tests, COUNT(observed_tests) },
 	{ observe_tests, COUNT(observe_tests) },
 	{ client_tests, COUNT(client_tests) },
 	{ bounded_tests, COUNT(bounded_tests) },

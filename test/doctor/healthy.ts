@@ -125,7 +125,12 @@ export const healthyPlane: Plane = {
     },
     cluster: healthyFollowing,
   },
-  routes: [{ name: 'shop/cart:http', addresses: 1, backends: 4, isolated: 1, override: null }],
+  routes: [
+    {
+      ...{ name: 'shop/cart:http', addresses: 1, backends: 4, isolated: 1 },
+      ...{ enforcedPercent: 100, override: null },
+    },
+  ],
   faults: { retired: [], astray: [], ranges: [], fallbacks: [], miscounted: 0 },
   use: {
     addresses: { used: 1, capacity: 100 },

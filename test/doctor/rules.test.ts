@@ -200,6 +200,19 @@ describe('a fault in what was observed', () => {
     ]);
   });
 
+  it('a route that is only observed is named, and is none', () => {
+    const [route] = healthyPlane.routes;
+    if (route === undefined) throw new Error('a node in health has a route');
+    const seen = (enforcedPercent: number) => {
+      const observed = withPlane({ routes: [{ ...route, enforcedPercent }] });
+      expect(wrong(observed)).toEqual([]);
+      return examine(observed).find(({ id }) => id === 'NITY082')?.seen;
+    };
+    expect(seen(0)).toBe('shop/cart:http observe');
+    expect(seen(25)).toBe('shop/cart:http 25%');
+    expect(seen(100)).toBe('none: all is enforced');
+  });
+
   it('an agent that was stopped in order, long ago', () => {
     const field = { ...healthyPlane.field, agentPid: null, heartbeatAgeMs: 90_000 };
     const agent = {

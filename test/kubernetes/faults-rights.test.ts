@@ -168,6 +168,37 @@ describe('an annotation that is wrong', () => {
   });
 });
 
+describe('an annotation of what is enforced', () => {
+  const annotate = (enforce: string) =>
+    shop.server.apply(
+      'services',
+      service('shop/cart', '127.96.0.10', {}, { annotations: { 'nity.dev/enforce': enforce } }),
+    );
+  const enforced = (percent: number) =>
+    until(() => shop.rig.served.at(-1)?.[0]?.enforcePercent === percent);
+
+  it('is followed, and a wrong one leaves the last good one in force and is told by an Event', async () => {
+    const { server, rig } = shop;
+    annotate('observe');
+    await rig.open();
+    await enforced(0);
+    annotate('obsrve');
+    await until(() => server.of('events').length > 0);
+    shop.scale('10.0.0.3');
+    await rig.shows(`${cart} 10.0.0.3:8080`);
+    expect(rig.served.at(-1)?.[0]?.enforcePercent).toBe(0);
+    expect(server.of('events')).toMatchObject([
+      {
+        reason: 'NityAnnotationIgnored',
+        message:
+          'nity.dev/enforce: expected full, observe or a percentage such as 25%, not "obsrve"; it is ignored.',
+      },
+    ]);
+    annotate('25%');
+    await enforced(25);
+  });
+});
+
 function remembered(): boolean {
   const file = join(shop.rig.directory, 'api.json');
   return existsSync(file) && readFileSync(file, 'utf8').includes(String(shop.server.port));

@@ -177,7 +177,7 @@ describe('annotations below nity.dev/', () => {
   const read = (annotations: Readonly<Record<string, string>>) =>
     readAnnotations(new Map(Object.entries(annotations)));
 
-  it('fix mode, gear, slots and the latency reference of a Service’s routes', () => {
+  it('fix mode, gear, slots, the latency reference and what is enforced of a Service’s routes', () => {
     const object = service(
       'shop/cart',
       vip,
@@ -188,6 +188,7 @@ describe('annotations below nity.dev/', () => {
           'nity.dev/gear': 'single',
           'nity.dev/slots': '256',
           'nity.dev/latency-reference': '1.5s',
+          'nity.dev/enforce': '25%',
         },
       },
     );
@@ -196,6 +197,7 @@ describe('annotations below nity.dev/', () => {
       gear: 'single',
       slots: 256,
       latencyReferenceMs: 1500,
+      enforcePercent: 25,
     });
   });
 
@@ -206,6 +208,7 @@ describe('annotations below nity.dev/', () => {
     [{ 'latency-reference': '20' }, /nity\.dev\/latency-reference: expected a time such as 20ms/],
     [{ 'latency-reference': '0ms' }, /of 0\.1ms to 60s, not "0ms"/],
     [{ 'latency-reference': '61s' }, /of 0\.1ms to 60s, not "61s"/],
+    [{ enforce: 'no' }, /nity\.dev\/enforce: expected full, observe or a percentage.*, not "no"/],
     [{ mod: 'soft' }, /nity\.dev\/mod is not known.*Did you mean nity\.dev\/mode\?/],
   ])('that are wrong are told and ignored: %o', (annotations, words) => {
     const { knobs, wrong } = read({ ...annotations, gear: 'twin' });

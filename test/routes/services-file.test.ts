@@ -95,8 +95,31 @@ describe('a services file', () => {
       one('    backends: []').replace('a/b', 'A/B'),
       ['f.yaml:2:11: services[0].name: expected namespace/service in lower case'],
     ],
+    [
+      'a wrong enforce',
+      one('    enforce: sometimes\n    backends: []'),
+      ['f.yaml:5:14: services[0].enforce: expected full, observe or a percentage such as 25%'],
+    ],
+    [
+      'a wrong enforce of all',
+      `enforce: 50\n${one('    backends: []')}`,
+      ['f.yaml:1:10: enforce: expected full, observe or a percentage such as 25%'],
+    ],
   ])('points at %s', (_what, text, expected) => {
     expect(problems(text)).toEqual(expected);
+  });
+
+  it('says what is enforced, of a service or of all that do not', () => {
+    const enforced = (text: string) => {
+      const parsed = parseServices(text, 'f.yaml');
+      if (!parsed.ok) throw new Error('the file is good');
+      return parsed.routes.map(({ enforcePercent }) => enforcePercent);
+    };
+    expect(enforced(good)).toEqual([undefined, undefined, undefined]);
+    expect(enforced(`enforce: observe\n${good}`)).toEqual([0, 0, 0]);
+    const own = good.replace('gear: twin', 'enforce: 25%');
+    expect(enforced(own)).toEqual([25, 25, undefined]);
+    expect(enforced(`enforce: observe\n${own}`)).toEqual([25, 25, 0]);
   });
 
   it('tells every problem of a file at once', () => {

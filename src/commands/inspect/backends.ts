@@ -6,7 +6,7 @@ import { inspectFlags, InspectCommand } from '../../lib/cli/inspect.js';
 import type { Answer } from '../../lib/cli/command.js';
 import type { Column } from '../../lib/cli/table.js';
 import { selectRoutes } from '../../lib/dataplane/override.js';
-import type { Snapshot } from '../../lib/dataplane/snapshot.js';
+import type { BackendView, Snapshot } from '../../lib/dataplane/snapshot.js';
 
 interface Row {
   readonly route: string;
@@ -42,10 +42,24 @@ interface Row {
   readonly waitingAgeMs: number | null;
   /** As the agent judges it; null without an agent. */
   readonly pressure: number | null;
+  /** What it would have if all that is judged were enforced, where that differs. */
+  readonly wouldBe: { readonly state: string; readonly slots: number } | null;
 }
 
 interface Backends extends Answer {
   readonly backends: readonly Row[];
+}
+
+interface Judged extends Pick<Row, 'wouldBe'> {
+  readonly pressure: number;
+}
+
+function wouldBe(
+  { state, slots }: Pick<BackendView, 'state' | 'slots'>,
+  judged: Judged | undefined,
+): Row['wouldBe'] {
+  const would = judged?.wouldBe ?? null;
+  return would === null || (would.state === state && would.slots === slots) ? null : would;
 }
 
 /** Three columns; the middle one, P95, is always shown. */
@@ -77,7 +91,7 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
   protected async view(snapshot: Snapshot): Promise<Backends> {
     const { route, backend } = this.flags;
     if (backend !== undefined) backendOf(snapshot, backend);
-    const pressures = await this.pressures();
+    const judged = await this.judged();
     const routes = new Set(selectRoutes(snapshot.routes(), route).map(({ index }) => index));
     const backends = snapshot
       .backends()
@@ -118,22 +132,26 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
           ...{ answered, dropped, unanswered, retransmits },
           waiting: view.waiting,
           waitingAgeMs: view.waitingAgeMs,
-          pressure: pressures.get(`${view.route} ${view.backend}`) ?? null,
+          pressure: judged.get(`${view.route} ${view.backend}`)?.pressure ?? null,
+          wouldBe: wouldBe(view, judged.get(`${view.route} ${view.backend}`)),
         };
       });
     return { schemaVersion: 1, backends };
   }
 
   /** By route and backend; empty when no agent answers. */
-  private async pressures(): Promise<Map<string, number>> {
+  private async judged(): Promise<Map<string, Judged>> {
     const report = await askAgent(this.flags['pin-path']);
-    const pressures = new Map<string, number>();
-    for (const route of report?.routes ?? []) {
-      for (const { id, pressure } of route.backends) {
-        pressures.set(`${route.name} ${id}`, Math.round(pressure.total * 1000) / 1000);
+    const judged = new Map<string, Judged>();
+    for (const { name, observed, backends } of report?.routes ?? []) {
+      for (const { id, pressure, state, slots } of backends) {
+        judged.set(`${name} ${id}`, {
+          pressure: Math.round(pressure.total * 1000) / 1000,
+          wouldBe: observed === null ? null : { state, slots },
+        });
       }
     }
-    return pressures;
+    return judged;
   }
 
   protected render({ backends }: Backends): string {
@@ -142,6 +160,11 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
       { head: 'BACKEND', cell: ({ backend }) => backend },
       { head: 'STATE', cell: ({ state, suspect }) => (suspect ? `${state},suspect` : state) },
       { head: 'SLOTS', align: 'right', cell: ({ slots }) => slots },
+      {
+        head: 'WOULD BE',
+        wide: true,
+        cell: ({ wouldBe: would }) => (would === null ? null : `${would.state} ${would.slots}`),
+      },
       { head: 'OPEN', align: 'right', cell: ({ open }) => open },
       { head: 'PICKS', align: 'right', cell: ({ picks }) => picks },
       { head: 'ESTABLISHED', align: 'right', cell: ({ established }) => established },

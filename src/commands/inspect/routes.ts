@@ -10,6 +10,7 @@ import type { Snapshot } from '../../lib/dataplane/snapshot.js';
 import { NoAgentError } from '../../lib/errors.js';
 import type { Skipped } from '../../lib/kubernetes/service-routes.js';
 import type { ClusterStatus } from '../../lib/kubernetes/status.js';
+import { describeEnforce } from '../../lib/routes/enforce.js';
 import { serviceOf } from '../../lib/routes/route-set.js';
 
 interface Row {
@@ -25,6 +26,8 @@ interface Row {
   readonly refused: bigint;
   readonly gear: string;
   readonly affinitySeconds: number;
+  /** "full", "observe", or of how many connects: "25%". */
+  readonly enforce: string;
   /** Of its Service in the cluster; null without an agent that follows one. */
   readonly cluster: {
     readonly synced: boolean;
@@ -108,6 +111,7 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
         refused: view.refused,
         gear: view.gear,
         affinitySeconds: view.affinitySeconds,
+        enforce: describeEnforce(view.enforcedPercent),
         cluster:
           cluster === null ? null : { ...cluster, ...status?.progress[serviceOf(view.name)] },
       };
@@ -136,6 +140,7 @@ export default class InspectRoutes extends InspectCommand<typeof InspectRoutes, 
       { head: 'BACKENDS', align: 'right', cell: ({ backends }) => backends },
       { head: 'SLOTS', align: 'right', cell: ({ slots }) => slots },
       { head: 'MODE', cell: ({ admissionMode }) => admissionMode },
+      { head: 'ENFORCE', cell: ({ enforce }) => enforce },
       {
         head: 'OVERRIDE',
         cell: ({ override }) =>

@@ -3,9 +3,11 @@
 import type { Knobs } from '../config/knobs.js';
 import { Regime } from '../dataplane/abi.js';
 import type { BackendEntry, RouteEntry } from '../dataplane/book.js';
+import type { RegimeName } from '../dataplane/control.js';
 import { thresholds } from '../dataplane/initialise.js';
 import type { Plane } from '../dataplane/plane.js';
 import { Projector, type ProjectionOutcome } from '../dataplane/projector.js';
+import { gravestRegime } from '../field/regime.js';
 import { assignRing } from '../field/ring.js';
 import { nothingSensed, type AppSummary, type NodeSignals } from '../field/signals.js';
 import { freshState, step, type Law } from '../field/step.js';
@@ -22,8 +24,10 @@ import type {
   ValveField,
 } from '../field/types.js';
 import type { Reason } from '../field/reasons.js';
+import { enforcedPercent } from '../routes/enforce.js';
 import type { RouteName, RouteSet } from '../routes/route-set.js';
 import { KernelCounters, type Beside } from '../sensors/kernel-counters.js';
+import { ObservedRoute, type Observing } from './observing.js';
 import { sampling, type Rates } from './sampling.js';
 
 export interface Tick {
@@ -40,6 +44,8 @@ export interface Tick {
   readonly reasons: readonly Reason[];
   /** What the field broke of the invariants of safety. */
   readonly violations: readonly Violation[];
+  /** Routes on which not all of the field is enforced. */
+  readonly observed: ReadonlyMap<string, Observing>;
   /** How long the tick took, from its first reading to its last write. */
   readonly tookMs: number;
 }
@@ -85,9 +91,13 @@ export interface AgentOptions {
   readonly senses?: Senses;
   /** A node's own number, so that nodes do not begin their rings alike. */
   readonly phase?: number;
+  /** Of a hundred connects, those that are enforced, where a namespace has its own word. */
+  readonly enforceNamespaces?: ReadonlyMap<string, number>;
   /** The law; another only where the watch over it is put to the test. */
   readonly law?: Law;
 }
+
+const openValve: ValveCommand = { mode: 'normal', budgetPerSecond: null, burst: 1 };
 
 type ValveCommand = Pick<ValveField, 'mode' | 'budgetPerSecond' | 'burst'>;
 
@@ -115,6 +125,10 @@ function toDial(fields: readonly RouteField[], signals: readonly RouteSignals[])
   return wanted;
 }
 
+function slotsOf({ backends }: RouteField): ReadonlyMap<string, number> {
+  return new Map(backends.map(({ id, slots }) => [id, slots]));
+}
+
 export class Agent {
   readonly projector: Projector;
   private readonly plane: Plane;
@@ -128,6 +142,9 @@ export class Agent {
   /** The field that each route's part of the maps was last set to. */
   private readonly commanded = new Map<number, RouteField>();
   private readonly rates = new Map<string, Rates>();
+  private readonly enforceNamespaces: ReadonlyMap<string, number>;
+  /** Another one for each change: a tick keeps what it went by. */
+  private observed: ReadonlyMap<string, ObservedRoute> = new Map();
   private knobs: Knobs;
   private state: FieldState = freshState;
   private sequence = 0;
@@ -144,6 +161,7 @@ export class Agent {
     this.senses = senses;
     this.phase = phase;
     this.law = law;
+    this.enforceNamespaces = options.enforceNamespaces ?? new Map<string, number>();
     this.projector = new Projector(plane, {
       slotsPerRoute: knobs.slotsPerRoute,
       defaultGear: 'twin',
@@ -157,8 +175,11 @@ export class Agent {
 
   /** New knobs hold from the next tick on. */
   retune(knobs: Knobs): void {
+    const { enforcePercent } = this.knobs;
     this.knobs = knobs;
     this.plane.fieldState.write(0, thresholds(knobs));
+    if (knobs.enforcePercent === enforcePercent) return;
+    this.enforce([...this.projector.book.routes.values()]);
   }
 
   /**
@@ -169,10 +190,45 @@ export class Agent {
     const changed = this.projector.reconcile(routes, isWhole);
     if (changed.length === 0) return;
     for (const { index } of changed) this.commanded.delete(index);
+    this.enforce(changed);
     const { retired, routes: known } = this.projector.book;
     this.counters.forget(retired.map(({ index }) => index));
     // What a tick took with other routes says nothing of what it takes with these.
     if (changed.length * 2 > known.size) this.usualMs = undefined;
+  }
+
+  /** How much of the field is done on these routes from the next tick on. */
+  private enforce(entries: readonly RouteEntry[]): void {
+    const observed = new Map(this.observed);
+    for (const entry of entries) this.enforceOn(entry, observed);
+    this.observed = observed;
+  }
+
+  private enforceOn(entry: RouteEntry, all: Map<string, ObservedRoute>): void {
+    const { name, asked } = entry;
+    const known = all.get(name);
+    if (asked === undefined) {
+      all.delete(name);
+      return;
+    }
+    const percent = enforcedPercent(asked, this.enforceNamespaces, this.knobs.enforcePercent);
+    if (percent === (known?.percent ?? 100)) return;
+    this.commanded.delete(entry.index);
+    if (percent < 100) {
+      if (known === undefined) all.set(name, new ObservedRoute(percent, entry.owners));
+      else known.percent = percent;
+      return;
+    }
+    all.delete(name);
+    // The law's slots are in force at once: whoever says so has seen them.
+    const size = this.projector.ring(entry).length;
+    if (known !== undefined) this.projector.setOwners(entry, known.resized(size));
+  }
+
+  /** The owners that the law goes by: those in force, but for a route that is observed. */
+  private ring(entry: RouteEntry): Uint32Array {
+    const inForce = this.projector.ring(entry);
+    return this.observed.get(entry.name)?.resized(inForce.length) ?? inForce;
   }
 
   /** The indices of all backends that are served. */
@@ -205,7 +261,7 @@ export class Agent {
     if (this.projector.follow()) this.commanded.clear();
 
     const served = [...this.projector.book.routes.values()].filter(({ removed }) => !removed);
-    const rings = served.map((entry) => this.projector.ring(entry));
+    const rings = served.map((entry) => this.ring(entry));
     const node = this.senses.node(lagMs, this.counters.mostOpen(served));
     const beside = this.beside(node);
     const routes = served.map((entry, i) =>
@@ -234,6 +290,7 @@ export class Agent {
         field,
         reasons: told,
         violations,
+        observed: this.observed,
         tookMs,
       };
       return this.last;
@@ -243,6 +300,7 @@ export class Agent {
     if (violations.length > 0) return done({ kind: 'unsafe' }, []);
     // What was learned stays learned; a heartbeat belongs to every tick, whatever its field.
     this.state = state;
+    this.seeObserved(field, routes, dtMs);
     const states = reasons.filter(({ change }) => change.of !== 'slots');
     const interrupted = this.wasInterrupted(Number(this.plane.nowNs() - startNs) / 1e6);
     if (interrupted || held) {
@@ -261,13 +319,20 @@ export class Agent {
       this.sample(entry, signals, dtMs);
       this.command(entry, route, rings[i] ?? entry.owners);
     });
-    const regime = Regime[field.node.regime];
+    const regime = Regime[this.regimeInForce(field)];
     if (this.plane.fieldState.get(0, 'regime') !== regime) {
       this.plane.fieldState.write(0, { regime });
     }
     const outcome = this.exclusively(() => this.projector.project());
     if (outcome === undefined) this.projector.heartbeat();
     return done(outcome ?? { kind: 'busy' }, reasons);
+  }
+
+  /** The gravest of the routes on which something is enforced. */
+  private regimeInForce({ node, routes }: Field): RegimeName {
+    if (this.observed.size === 0) return node.regime;
+    const enforced = routes.filter(({ name }) => this.observed.get(name)?.percent !== 0);
+    return gravestRegime(enforced.map(({ regime }) => regime));
   }
 
   /**
@@ -316,15 +381,26 @@ export class Agent {
 
   /** Brings one route's field to where the kernel reads it; slots wait for the projection. */
   private command(entry: RouteEntry, route: RouteField, ring: Uint32Array): void {
+    const observed = this.observed.get(entry.name);
+    const percent = observed === undefined ? 100 : observed.percent;
+    // Before anything is judged: what is only observed must not meet a valve that closes.
+    this.projector.setObserved(entry, 100 - percent);
     let moved = ring !== entry.owners;
     for (const backend of route.backends) {
       const known = entry.backends.get(backend.id);
-      if (known !== undefined) this.judge(known, backend);
+      if (known !== undefined) this.judge(known, backend, percent);
       moved ||= backend.slots !== backend.before;
     }
-    if (moved) this.projector.setOwners(entry, this.dealt(entry, route, ring));
-    this.projector.setGear(entry, route.gear);
-    const { mode, budgetPerSecond, burst } = this.valve(entry, route.valve);
+    const own = moved ? this.dealt(entry, slotsOf(route), ring) : ring;
+    if (observed === undefined) {
+      if (moved) this.projector.setOwners(entry, own);
+    } else {
+      observed.ring = own;
+      const inForce = this.projector.ring(entry);
+      this.projector.setOwners(entry, this.dealt(entry, observed.blend(route), inForce));
+    }
+    this.projector.setGear(entry, percent === 0 ? 'single' : route.gear);
+    const { mode, budgetPerSecond, burst } = this.valve(entry, route.valve, percent);
     this.projector.setAdmission(
       entry,
       mode,
@@ -332,8 +408,20 @@ export class Agent {
     );
   }
 
+  /** Of the valve, the part that is enforced: who is observed takes no token. */
+  private valve(entry: RouteEntry, asked: ValveField, percent: number): ValveCommand {
+    if (percent === 0) return openValve;
+    const whole = this.wholeValve(entry, asked);
+    if (percent === 100 || whole.budgetPerSecond === null) return whole;
+    return {
+      mode: whole.mode,
+      budgetPerSecond: (whole.budgetPerSecond * percent) / 100,
+      burst: Math.max(1, Math.ceil((whole.burst * percent) / 100)),
+    };
+  }
+
   /** What the law asks, unless the owner of the service fixed the mode. */
-  private valve({ mode }: RouteEntry, asked: ValveField): ValveCommand {
+  private wholeValve({ mode }: RouteEntry, asked: ValveField): ValveCommand {
     if (mode === 'auto' || mode === asked.mode) return asked;
     if (mode !== 'soft') return { mode, budgetPerSecond: null, burst: 1 };
     const { budgetMin, budgetHeadroom } = this.knobs;
@@ -341,22 +429,40 @@ export class Agent {
     return { mode, budgetPerSecond, burst: Math.max(1, Math.ceil(budgetPerSecond / 2)) };
   }
 
-  private dealt(entry: RouteEntry, route: RouteField, ring: Uint32Array): Uint32Array {
+  private dealt(
+    entry: RouteEntry,
+    slotsById: ReadonlyMap<string, number>,
+    ring: Uint32Array,
+  ): Uint32Array {
     const counts = new Map<number, number>();
-    for (const { id, slots } of route.backends) {
+    for (const [id, slots] of slotsById) {
       const known = entry.backends.get(id);
       if (known !== undefined) counts.set(known.index, slots);
     }
     return ring.length === 0 ? ring : assignRing(ring, counts, this.phase);
   }
 
+  /** Counts what would have been done where not all is. */
+  private seeObserved(field: Field, signals: readonly RouteSignals[], dtMs: number): void {
+    if (this.observed.size === 0) return;
+    field.routes.forEach((route, i) => {
+      const own = signals[i];
+      if (own !== undefined) this.observed.get(route.name)?.see(route, own, dtMs);
+    });
+  }
+
   /** The drip is set before the state that makes the kernel go by it. */
-  private judge({ index }: BackendEntry, { memory: { circuit }, state }: BackendField): void {
+  private judge({ index }: BackendEntry, field: BackendField, percent: number): void {
+    const { circuit } = field.memory;
+    if (percent === 0) {
+      this.projector.setBackendState(index, 'healthy');
+      return;
+    }
     if (circuit.kind === 'isolated') {
       const { cooldownMs, remainingMs, probedForMs } = circuit;
       this.projector.setDrip(index, cooldownMs, remainingMs, probedForMs !== null);
     }
-    this.projector.setBackendState(index, state);
+    this.projector.setBackendState(index, field.state);
   }
 
   /** The last words: a heartbeat over a coherent field, so that HOLD begins from now. */

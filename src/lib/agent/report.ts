@@ -12,6 +12,7 @@ import type { ClusterStatus } from '../kubernetes/status.js';
 import type { KeptTicks } from '../recorder/flight.js';
 import { listenAtPath, type UnixListener } from '../sensors/unix-listener.js';
 import type { Tick } from './agent.js';
+import type { Observing } from './observing.js';
 
 export interface DatedReason extends Reason {
   /** Age at the time of the report. */
@@ -19,7 +20,18 @@ export interface DatedReason extends Reason {
   readonly sequence: number;
 }
 
+/** What is in force of a route that is not enforced whole; its field is what would be. */
+export interface ObservedReport extends Pick<
+  Observing,
+  'percent' | 'wouldHaveRefused' | 'wouldHaveIsolated'
+> {
+  /** By backend, "ip:port". */
+  readonly slots: Readonly<Record<string, number>>;
+}
+
 export interface ExplainedRoute extends RouteField {
+  /** Null: all of it is enforced. */
+  readonly observed: ObservedReport | null;
   /** The newest changes, latest first. */
   readonly reasons: readonly DatedReason[];
 }
@@ -143,6 +155,7 @@ export class Reporter {
       .filter(({ name }) => route === undefined || name === route)
       .map((field) => ({
         ...field,
+        observed: observedReport(tick.observed.get(field.name)),
         reasons: dated(this.reasons.of(field.name), nowMs),
       }));
     return {
@@ -175,6 +188,12 @@ export class Reporter {
       changes: dated(younger, nowMs),
     };
   }
+}
+
+function observedReport(observing: Observing | undefined): ObservedReport | null {
+  if (observing === undefined) return null;
+  const { percent, slots, wouldHaveRefused, wouldHaveIsolated } = observing;
+  return { percent, wouldHaveRefused, wouldHaveIsolated, slots: Object.fromEntries(slots) };
 }
 
 function dated(changes: readonly Change[], nowMs: number): DatedReason[] {

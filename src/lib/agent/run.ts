@@ -22,7 +22,7 @@ import { Reporter, reportSocket, serveReports, type AgentInput } from './report.
 import { Sensorium } from './sensorium.js';
 import { follow, type RouteSource } from './sources.js';
 import { UnsafeWatch } from './unsafe.js';
-import { describeReason } from './words.js';
+import { describeDone } from './words.js';
 
 /**
  * Garbage that may lie on the heap, in percent of what lives there, before V8 collects it. On a
@@ -38,6 +38,8 @@ export interface RunOptions {
   readonly pinPath: string;
   readonly source: RouteSource;
   readonly knobs: Knobs;
+  /** Of a hundred connects, those that are enforced, where a namespace has its own word. */
+  readonly enforceNamespaces: ReadonlyMap<string, number>;
   /** Where the knobs came from, to be read again on SIGHUP. */
   readonly knobSources: KnobSources;
   /** A unix socket on which applications say how backends do. */
@@ -55,13 +57,13 @@ export interface RunOptions {
   readonly signal: AbortSignal;
 }
 
-function describe({ outcome, reasons }: Tick): string | undefined {
+function describe({ outcome, reasons, observed }: Tick): string | undefined {
   if (outcome.kind === 'followed') {
     return `epoch ${outcome.epoch} was set by another; its field is taken over`;
   }
   if (outcome.kind === 'late') return 'a late tick was abandoned';
   if (reasons.length === 0) return undefined;
-  const told = reasons.slice(0, mostReasons).map((reason) => describeReason(reason));
+  const told = reasons.slice(0, mostReasons).map((reason) => describeDone(reason, observed));
   if (reasons.length > told.length) told.push(`and ${reasons.length - told.length} more`);
   const words = told.join('; ');
   return outcome.kind === 'projected' ? `epoch ${outcome.epoch}: ${words}` : words;
@@ -126,6 +128,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
       exclusively: (change) => exclusivelyNow(pinPath, identity, change),
       senses,
       phase,
+      enforceNamespaces: options.enforceNamespaces,
     });
     if (options.appSocket !== undefined) {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));

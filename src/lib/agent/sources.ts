@@ -124,9 +124,10 @@ async function followCluster(
       cluster.apply((routes, isWhole) => {
         agent.serve(routes, isWhole);
       }),
-    after: ({ outcome, field }) => {
+    after: ({ outcome, field, observed }) => {
       if (outcome.kind === 'projected' || outcome.kind === 'unchanged') cluster.programmed();
-      cluster.see(field.routes);
+      // Where nothing is enforced nobody is refused, and no replica is wanted for it.
+      cluster.see(field.routes.filter(({ name }) => observed.get(name)?.percent !== 0));
     },
     routesKnown: () => cluster.known,
     close: () => cluster.close(),

@@ -1,6 +1,7 @@
 // Reasons in words, for the log and for `nity explain`: what changed, why, and
 // the numbers that made it so.
 import type { Cause, Change, Reason } from '../field/reasons.js';
+import type { Observing } from './observing.js';
 
 export function milliseconds(ms: number): string {
   if (ms < 1) return `${(ms * 1000).toFixed(0)} µs`;
@@ -100,6 +101,17 @@ export function describeBriefly({ change, cause }: Reason): string {
     cause.kind === 'isolation' || cause.kind === 'drip' ? `${cause.kind}, ${cause.of}` : cause.kind;
   if (change.of !== 'slots') return `${describeChange(change)} (${kind})`;
   return `${change.backend} ${change.from}→${change.to} slots (${kind})`;
+}
+
+/** A reason, and how much of the change was done where not all was. */
+export function describeDone(
+  reason: Reason,
+  observed: ReadonlyMap<string, Pick<Observing, 'percent'>>,
+): string {
+  const words = describeReason(reason);
+  const of = 'route' in reason.change ? observed.get(reason.change.route) : undefined;
+  if (of === undefined) return words;
+  return of.percent === 0 ? `only observed: ${words}` : `${of.percent} % enforced: ${words}`;
 }
 
 export function describeReason({ change, cause }: Reason): string {

@@ -92,6 +92,7 @@ export const scaleHints = each<NonNullable<RouteField['scaleHint']>>({
   capacity: true,
   empty: true,
 });
+export const enforcedParts = ['part', 'none'] as const;
 export const failsafeModes = ['normal', 'hold', 'fallback'] as const;
 export const inputs = ['services', 'knobs'] as const;
 export const watchStates = each<WatchState>({
@@ -233,7 +234,11 @@ export const catalogue = {
   waiting: gauge('nity_waiting_requests', 'Measured first requests without an answer yet.', {}),
 
   // Routes and backends, counted by what the law says of them.
-  routesByRegime: gauge('nity_routes', 'Routes, by regime.', { regime: regimes }),
+  routesByRegime: gauge(
+    'nity_routes',
+    'Routes, by regime; one on which nothing is enforced is laminar.',
+    { regime: regimes },
+  ),
   routesByMode: gauge(
     'nity_routes_by_admission_mode',
     'Routes, by the admission mode in force: the operator’s where there is one.',
@@ -260,6 +265,34 @@ export const catalogue = {
     ),
     atMost: namedRoutes,
   },
+  routesObserved: gauge(
+    'nity_routes_observed',
+    'Routes on which not all is enforced; part: on some of the connects, none: on no connect.',
+    { enforced: enforcedParts },
+  ),
+  enforced: {
+    ...gauge(
+      'nity_route_enforced_ratio',
+      `Part of the connects that is enforced, of the routes with the least; at most ${namedRoutes}.`,
+      { route: { atMost: namedRoutes } },
+    ),
+    atMost: namedRoutes,
+  },
+  observedRefusals: counter(
+    'nity_observed_refusals_total',
+    'Connects that went through because their route is observed, and that its valve would have refused.',
+    {},
+  ),
+  observedIsolations: counter(
+    'nity_observed_isolations_total',
+    'Isolations of backends that were not enforced on every connect, because their route is observed.',
+    {},
+  ),
+  backendsObserved: gauge(
+    'nity_backends_observed',
+    'Backends of routes on which nothing is enforced, by the state that they would have.',
+    { state: backendStates },
+  ),
   backends: gauge('nity_backends', 'Backends, by state.', { state: backendStates }),
   isolated: gauge('nity_backends_isolated', 'Isolated backends, by why.', {
     cause: isolationCauses,

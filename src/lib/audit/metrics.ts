@@ -4,6 +4,7 @@ import { Registry } from 'prom-client';
 
 import type { AgentInput } from '../agent/report.js';
 import type { Tick } from '../agent/agent.js';
+import type { Observing } from '../agent/observing.js';
 import { readField } from '../dataplane/control.js';
 import { readCounters, type CounterName } from '../dataplane/counters.js';
 import { describeSchema, schemaWord, type Plane } from '../dataplane/plane.js';
@@ -15,6 +16,7 @@ import {
   backendStates,
   causes,
   changes,
+  enforcedParts,
   failsafeModes,
   family,
   inputs,
@@ -47,6 +49,11 @@ export class Audit {
   private readonly plane: Plane;
   private readonly addresses: () => number;
   private readonly cluster: (() => ClusterStatus) | undefined;
+  /** Of each observed route, what of it is in the totals already. */
+  private readonly counted = new Map<
+    string,
+    { readonly of: Observing; readonly refused: number; readonly isolated: number }
+  >();
   private last: { readonly tick: Tick; readonly atMs: number } | undefined;
 
   constructor({ plane, version, addresses, cluster, ofProcess = true }: AuditOptions) {
@@ -81,7 +88,10 @@ export class Audit {
     metrics.ticks.inc({ outcome: tick.outcome.kind });
     metrics.tickSeconds.add(tick.tookMs / 1000, 1);
     metrics.lagSeconds.add(tick.inputs.node.loopLagMs / 1000, 1);
+    this.countObserved(tick.observed);
     for (const { change, cause } of tick.reasons) {
+      // Of a route on which nothing is enforced nothing was changed.
+      if ('route' in change && tick.observed.get(change.route)?.percent === 0) continue;
       metrics.changes.inc({ change: change.of, cause: cause.kind });
       // What one backend gains another loses: each slot that moved is counted once.
       if (change.of !== 'slots' || change.to <= change.from) continue;
@@ -92,6 +102,21 @@ export class Audit {
         for (const { us, count } of firstByte ?? []) metrics.firstByte.add(us / 1e6, count);
       }
     }
+  }
+
+  /** What was counted on a route since it is observed, as totals of the agent. */
+  private countObserved(observed: Tick['observed']): void {
+    if (observed.size === 0 && this.counted.size === 0) return;
+    for (const [route, now] of observed) {
+      const before = this.counted.get(route);
+      // A route that is observed anew counts from nothing.
+      const known = before?.of === now ? before : { refused: 0, isolated: 0 };
+      this.metrics.observedRefusals.inc(now.wouldHaveRefused - known.refused);
+      this.metrics.observedIsolations.inc(now.wouldHaveIsolated - known.isolated);
+      const { wouldHaveRefused: refused, wouldHaveIsolated: isolated } = now;
+      this.counted.set(route, { of: now, refused, isolated });
+    }
+    for (const route of this.counted.keys()) if (!observed.has(route)) this.counted.delete(route);
   }
 
   /** Whether the newest version of an input is in force, or was refused. */
@@ -185,6 +210,13 @@ export class Audit {
     metrics.skew.set(told.skew);
     metrics.open.set(told.open);
     metrics.waiting.set(told.waiting);
+    for (const enforced of enforcedParts) {
+      metrics.routesObserved.set({ enforced }, told.observed[enforced]);
+    }
+    for (const state of backendStates) metrics.backendsObserved.set({ state }, told.wouldBe[state]);
+    metrics.enforced.reset();
+    for (const { route, percent } of told.leastEnforced())
+      metrics.enforced.set({ route }, percent / 100);
     metrics.trouble.reset();
     for (const { route, regime, mode } of told.worst()) {
       metrics.trouble.set({ route, regime, mode }, 1);

@@ -3,7 +3,13 @@
 import type { Tick } from '../agent/agent.js';
 import { admissionModes, regimes, type AdmissionMode, type Regime } from '../field/states.js';
 import type { RouteField } from '../field/types.js';
-import { backendStates, isolationCauses, namedRoutes, scaleHints } from './catalogue.js';
+import {
+  backendStates,
+  enforcedParts,
+  isolationCauses,
+  namedRoutes,
+  scaleHints,
+} from './catalogue.js';
 
 type Counts<T extends string> = Record<T, number>;
 
@@ -33,14 +39,25 @@ export class Tallies {
   skew = 0;
   open = 0;
   waiting = 0;
+  /** Routes on which not all is enforced. */
+  readonly observed = zeros(enforcedParts);
+  /** Backends of those on which nothing is, by the state that they would have. */
+  readonly wouldBe = zeros(backendStates);
+  private readonly enforced: { readonly route: string; readonly percent: number }[] = [];
   /** By gravity: the regime's place in its list, and twice the mode's. */
   private readonly troubles = new Map<number, Trouble[]>();
 
-  constructor({ field, inputs }: Tick) {
+  constructor({ field, inputs, observed }: Tick) {
     field.routes.forEach((route, i) => {
       const override = inputs.routes[i]?.override ?? null;
       if (override !== null) this.overrides[override]++;
-      this.route(route, override ?? route.valve.mode);
+      const percent = observed.get(route.name)?.percent;
+      if (percent !== undefined) {
+        this.observed[percent === 0 ? 'none' : 'part']++;
+        this.enforced.push({ route: route.name, percent });
+      }
+      if (percent === 0) this.onlyObserved(route, override ?? 'normal');
+      else this.route(route, override ?? route.valve.mode);
     });
     for (const { backends } of inputs.routes) {
       for (const { openMean, waiting } of backends) {
@@ -54,6 +71,22 @@ export class Tallies {
   worst(): readonly Trouble[] {
     const grave = [...this.troubles.keys()].sort((a, b) => b - a);
     return grave.flatMap((gravity) => this.troubles.get(gravity) ?? []).slice(0, namedRoutes);
+  }
+
+  /** The routes of whose connects the fewest are enforced; the first served of equals. */
+  leastEnforced(): readonly { readonly route: string; readonly percent: number }[] {
+    return [...this.enforced].sort((a, b) => a.percent - b.percent).slice(0, namedRoutes);
+  }
+
+  /** What would be is no trouble: nothing of it is done. */
+  private onlyObserved({ name, backends }: RouteField, mode: AdmissionMode): void {
+    this.regimes.laminar++;
+    this.modes[mode]++;
+    if (backends.length === 0) this.withoutBackends++;
+    this.states.healthy += backends.length;
+    for (const { state } of backends) this.wouldBe[state]++;
+    const gravity = 2 * admissionModes.indexOf(mode);
+    if (gravity > 0) this.trouble(gravity, { route: name, regime: 'laminar', mode });
   }
 
   private route(route: RouteField, mode: AdmissionMode): void {

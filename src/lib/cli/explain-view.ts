@@ -14,6 +14,7 @@ const knob = (knobs: Knobs, name: string) => knobs[name] ?? NaN;
 const term = (value: number | null) => (value === null ? null : value.toFixed(2));
 
 function backendTable(route: ExplainedRoute, options: TableOptions): string {
+  const { observed } = route;
   return renderTable(
     route.backends,
     [
@@ -23,6 +24,15 @@ function backendTable(route: ExplainedRoute, options: TableOptions): string {
         cell: ({ state, memory }) => (memory.circuit.kind === 'returning' ? 'returning' : state),
       },
       { head: 'SLOTS', align: 'right', cell: ({ slots }) => slots },
+      ...(observed === null
+        ? []
+        : [
+            {
+              head: 'IN FORCE',
+              align: 'right',
+              cell: ({ id }: BackendField) => observed.slots[id] ?? null,
+            } as const,
+          ]),
       { head: 'TARGET', align: 'right', cell: ({ target }) => target },
       { head: 'WEIGHT', align: 'right', cell: ({ weight }) => percent(weight) },
       { head: 'PRESSURE', align: 'right', cell: ({ pressure }) => pressure.total.toFixed(2) },
@@ -85,6 +95,24 @@ function slotLines({ motion, backends }: ExplainedRoute): string[] {
     guard < 1
       ? `Guard: holds the viscosity to ${percent(guard)} of its limit; skew ${percent(skew)}`
       : `Guard: idle; skew ${percent(skew)}`,
+  ];
+}
+
+/** First of all: that what follows is not what is in force, and what it comes to. */
+function observedLines({ observed, backends, valve, slots: total }: ExplainedRoute): string[] {
+  if (observed === null) return [];
+  const { percent: enforced, wouldHaveRefused, wouldHaveIsolated } = observed;
+  const isolated = backends.filter(({ state }) => state === 'isolated').map(({ id }) => id);
+  const fair = total / Math.max(1, backends.length);
+  const moved = backends.filter(({ slots }) => Math.abs(slots - fair) >= 1).length;
+  return [
+    enforced === 0
+      ? 'Only observed: nothing of this is enforced. All backends are picked alike, and nobody is refused.'
+      : `Enforced on ${enforced} % of the connects; the others pick all backends alike, and none is refused.`,
+    `In full, now: ${
+      isolated.length === 0 ? 'no backend would be isolated' : `${isolated.join(', ')} isolated`
+    }; ${moved} of ${backends.length} backends off their even share of ${fair.toFixed(1)} slots; the valve ${valve.mode}.`,
+    `Since it is observed: ${wouldHaveIsolated} isolations; ${wouldHaveRefused} connects went through that the valve would have refused.`,
   ];
 }
 
@@ -183,19 +211,22 @@ export function renderExplanation(
     route.referenceUs === null
       ? 'no answer was measured yet'
       : `normal latency ${milliseconds(route.referenceUs / 1000)}`;
+  const { observed } = route;
+  const first = observedLines(route);
   const changes = route.reasons.map(
     (reason) => `${milliseconds(reason.agoMs).padStart(8)} ago  ${describeReason(reason)}`,
   );
   return [
     `${bold(route.name)}: ${route.regime}, gear ${route.gear}, ${normal}${route.scaleHint === null ? '' : `, more replicas would help (${route.scaleHint})`}`,
+    ...first,
     `tick ${report.sequence}, ${milliseconds(report.agoMs)} ago, took ${milliseconds(report.tookMs)}, ${report.outcome}`,
     '',
     backendTable(route, options),
     '',
-    bold('What was done'),
+    bold(observed === null ? 'What was done' : 'What would be done in full'),
     indented([...slotLines(route), valveLine(route), ...nodeLines(report)]),
     '',
-    bold('Last changes'),
+    bold(observed === null ? 'Last changes' : 'Last changes, as they would be in full'),
     indented(changes.length === 0 ? ['none since the agent started'] : changes),
     '',
     bold('What would change next'),

@@ -70,6 +70,13 @@ export const knobSchema = {
     'Flows a second and backend whose first-byte latency is measured; of more, a part is.',
   ),
 
+  enforcePercent: integer(
+    '%',
+    [0, 100],
+    100,
+    'Of a hundred connects, those on which what is judged is acted; 0 only observes.',
+  ),
+
   // Estimates.
   latencyMs: integer(
     'ms',

@@ -278,7 +278,7 @@ export const layouts = {
       admissionMode: { kind: 'u32', offset: 32 },
       gear: { kind: 'u32', offset: 36 },
       affinitySeconds: { kind: 'u32', offset: 40 },
-      flags: { kind: 'u32', offset: 44 },
+      observedPercent: { kind: 'u32', offset: 44 },
       tokenNs: { kind: 'u64', offset: 48 },
       burstNs: { kind: 'u64', offset: 56 },
       bucketNs: { kind: 'u64', offset: 64 },

@@ -214,6 +214,7 @@ export class Book {
 
 export const freshControl = {
   admissionMode: AdmissionMode.normal,
+  observedPercent: 0,
   overrideWord: 0n,
   overrideTokenNs: 0n,
   overrideBurstNs: 0n,

@@ -22,6 +22,11 @@ export function regimeName(code: number): RegimeName | null {
   return name === undefined || name === 'none' ? null : name;
 }
 
+/** Of a hundred connects, those that the kernel enforces: a word of more than a hundred enforces none. */
+export function enforcedPercentOf(observedPercent: number): number {
+  return Math.max(0, 100 - observedPercent);
+}
+
 /** Tokens a second, and how many may be saved up. */
 export interface Budget {
   readonly ratePerSecond: number;

@@ -50,6 +50,7 @@ export class Projector {
       state: plane.backends.reader('state'),
       mode: plane.rtControl.reader('admissionMode'),
       gear: plane.rtControl.reader('gear'),
+      observedPercent: plane.rtControl.reader('observedPercent'),
       latencyMask: plane.rtControl.reader('latencyMask'),
       latencySkip: plane.rtControl.reader('latencySkip'),
     };
@@ -256,6 +257,13 @@ export class Projector {
     if (budget !== null) rtControl.write(entry.index, budgetWords(budget));
     if (this.read.mode(entry.index) !== AdmissionMode[mode])
       rtControl.write(entry.index, { admissionMode: AdmissionMode[mode] });
+  }
+
+  /** Of a hundred connects, those of which what is judged of backends is only observed. */
+  setObserved({ index }: RouteEntry, observedPercent: number): void {
+    const { rtControl } = this.plane;
+    if (this.read.observedPercent(index) !== observedPercent)
+      rtControl.write(index, { observedPercent });
   }
 
   /** The gear of a route whose services leave the choice to the agent. */

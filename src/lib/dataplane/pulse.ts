@@ -4,6 +4,7 @@
 import { BackendState, Gear, Latency, Limit, None } from './abi.js';
 import {
   admissionModeName,
+  enforcedPercentOf,
   readField,
   regimeName,
   type AdmissionModeName,
@@ -39,6 +40,8 @@ export interface RoutePulse {
   readonly mode: AdmissionModeName;
   readonly overrideLeftMs: number | null;
   readonly gear: 'single' | 'twin';
+  /** Of a hundred connects, those on which what is judged of backends is acted. */
+  readonly enforcedPercent: number;
   readonly slots: number;
   readonly picks: number;
   readonly refused: number;
@@ -77,6 +80,7 @@ function readersOf({ backends, backendLive, backendCounters, rtControl }: Plane)
     firstByte: backendCounters.elementReader('firstByteHistogram'),
     admissionMode: rtControl.reader('admissionMode'),
     gear: rtControl.reader('gear'),
+    observedPercent: rtControl.reader('observedPercent'),
     routePicks: rtControl.reader('picks'),
     routeRefused: rtControl.reader('refused'),
   };
@@ -134,6 +138,7 @@ export class Pulse {
       mode: overridden ? admissionModeName(Number(word & 3n)) : own,
       overrideLeftMs: overridden ? Number((word & ~3n) - nowNs) / nsPerMs : null,
       gear: this.of.gear(index) === Gear.twin ? 'twin' : 'single',
+      enforcedPercent: enforcedPercentOf(this.of.observedPercent(index)),
       slots: rangeOf(rtControl.get(index, 'slotRange')[activeTable === 'A' ? 0 : 1] ?? 0n).size,
       picks: this.of.routePicks(index),
       refused: this.of.routeRefused(index),

@@ -4,6 +4,7 @@ import { BackendState, FlowPhase, Gear, None } from './abi.js';
 import {
   admissionModeName,
   budgetOf,
+  enforcedPercentOf,
   readOverride,
   type AdmissionModeName,
   type Budget,
@@ -27,6 +28,8 @@ export interface RouteView {
   readonly override: Override | undefined;
   readonly budget: Budget | undefined;
   readonly affinitySeconds: number;
+  /** Of a hundred connects, those on which what is judged of backends is acted. */
+  readonly enforcedPercent: number;
   readonly picks: bigint;
   readonly refused: bigint;
 }
@@ -161,6 +164,7 @@ export class Snapshot {
         override: readOverride(this.plane, index, nowNs),
         budget: budgetOf(control.tokenNs, control.burstNs),
         affinitySeconds: control.affinitySeconds,
+        enforcedPercent: enforcedPercentOf(control.observedPercent),
         picks: control.picks,
         refused: control.refused,
       };

@@ -70,6 +70,8 @@ export interface RouteSeen {
   readonly addresses: number;
   readonly backends: number;
   readonly isolated: number;
+  /** Of a hundred connects, those on which what is judged of backends is acted. */
+  readonly enforcedPercent: number;
   readonly override: { readonly mode: string; readonly remainingMs: number } | null;
 }
 

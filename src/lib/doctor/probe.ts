@@ -174,16 +174,19 @@ function seeRoutes(snapshot: Snapshot, nowNs: bigint): RouteSeen[] {
   for (const { routeIndex, state } of snapshot.backends()) {
     if (state === 'isolated') isolated.set(routeIndex, (isolated.get(routeIndex) ?? 0) + 1);
   }
-  return snapshot.routes().map(({ index, name, addresses, backends, override }) => ({
-    name,
-    addresses: addresses.length,
-    backends,
-    isolated: isolated.get(index) ?? 0,
-    override:
-      override === undefined
-        ? null
-        : { mode: override.mode, remainingMs: Number(override.expiresNs - nowNs) / 1e6 },
-  }));
+  return snapshot
+    .routes()
+    .map(({ index, name, addresses, backends, override, enforcedPercent }) => ({
+      name,
+      addresses: addresses.length,
+      backends,
+      isolated: isolated.get(index) ?? 0,
+      enforcedPercent,
+      override:
+        override === undefined
+          ? null
+          : { mode: override.mode, remainingMs: Number(override.expiresNs - nowNs) / 1e6 },
+    }));
 }
 
 async function lastingFaults(maps: Maps, table: 0 | 1): Promise<FieldFaults> {

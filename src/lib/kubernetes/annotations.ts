@@ -3,12 +3,15 @@
 import { closest, distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 
+import { enforceForm, readEnforce } from '../routes/enforce.js';
 import type { RouteKnobs } from '../routes/route-set.js';
 import { annotationPrefix } from './objects.js';
 
 /** One annotation that was ignored, and why, as a sentence. */
 export interface WrongAnnotation {
   readonly name: string;
+  /** What it would have fixed; null for one that is not known. */
+  readonly knob: keyof RouteKnobs | null;
   readonly why: string;
 }
 
@@ -39,6 +42,12 @@ const schemas = {
     .regex(/^\d{1,6}(\.\d{1,3})?(ms|s)$/, aReference)
     .transform((time) => Number.parseFloat(time) * (time.endsWith('ms') ? 1 : 1000))
     .refine((ms) => ms >= 0.1 && ms <= mostReferenceMs, aReference),
+  enforce: z.string().transform((text, context) => {
+    const percent = readEnforce(text);
+    if (percent !== undefined) return percent;
+    context.addIssue({ code: 'custom', message: enforceForm });
+    return z.NEVER;
+  }),
 } as const;
 
 const knobOf = {
@@ -46,6 +55,7 @@ const knobOf = {
   gear: 'gear',
   slots: 'slots',
   'latency-reference': 'latencyReferenceMs',
+  enforce: 'enforcePercent',
 } as const satisfies Record<keyof typeof schemas, keyof RouteKnobs>;
 
 const names = Object.keys(schemas);
@@ -72,7 +82,7 @@ export function readAnnotations(annotations: ReadonlyMap<string, string>): Annot
   const knobs: Record<string, unknown> = {};
   for (const [name, value] of annotations) {
     if (!isKnown(name)) {
-      wrong.push({ name, why: unknown(name) });
+      wrong.push({ name, knob: null, why: unknown(name) });
       continue;
     }
     const parsed = schemas[name].safeParse(value);
@@ -80,7 +90,7 @@ export function readAnnotations(annotations: ReadonlyMap<string, string>): Annot
     else {
       const [issue] = parsed.error.issues;
       const why = `${annotationPrefix}${name}: ${issue?.message ?? 'is wrong'}, not "${shown(value)}"; it is ignored.`;
-      wrong.push({ name, why });
+      wrong.push({ name, knob: knobOf[name], why });
     }
   }
   return { knobs, wrong };

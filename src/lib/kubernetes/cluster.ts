@@ -323,8 +323,8 @@ export class ClusterRoutes {
 
 /** A slip of the pen does not undo what was fixed before it. */
 function lastGood(known: RouteKnobs | undefined, wrong: readonly WrongAnnotation[]): RouteKnobs {
-  const names = new Set(wrong.map(({ name }) => name));
-  return Object.fromEntries(Object.entries(known ?? {}).filter(([name]) => names.has(name)));
+  const knobs = new Set<string | null>(wrong.map(({ knob }) => knob));
+  return Object.fromEntries(Object.entries(known ?? {}).filter(([name]) => knobs.has(name)));
 }
 
 function sameRoute(a: Route, b: Route): boolean {

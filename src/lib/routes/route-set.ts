@@ -44,6 +44,8 @@ export interface RouteKnobs {
   readonly slots?: number;
   /** What is normal from a request's first byte to its answer's; without it, what is usual. */
   readonly latencyReferenceMs?: number;
+  /** Of a hundred connects, those on which what is judged is acted; without it, as elsewhere said. */
+  readonly enforcePercent?: number;
 }
 
 export interface Route {
@@ -57,6 +59,8 @@ export interface Route {
   readonly slots?: number;
   /** What is normal from a request's first byte to its answer's; without it, what is usual. */
   readonly latencyReferenceMs?: number;
+  /** Of a hundred connects, those on which what is judged is acted; without it, as elsewhere said. */
+  readonly enforcePercent?: number;
 }
 
 export type RouteSet = readonly Route[];
@@ -67,6 +71,10 @@ export function endpointId({ address, port }: Endpoint): string {
 
 export function routeName(service: string, port: string | number): RouteName {
   return `${service}:${port}` as RouteName;
+}
+
+export function namespaceOf(route: string): string {
+  return route.slice(0, Math.max(0, route.indexOf('/')));
 }
 
 /** "namespace/service" of such a name. */

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 
 import { pathOf, readYaml, type Path, type Places, type Problem } from '../yaml-input.js';
+import { enforceForm, readEnforce } from './enforce.js';
 import {
   cgroupPath,
   mostBackends,
@@ -30,6 +31,13 @@ const portNumber = z
   .max(65_535, 'expected a port from 1 to 65535');
 const ipv4 = z.ipv4('expected an IPv4 address such as 10.0.0.1');
 const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+
+const enforce = z.string(enforceForm).transform((text, context) => {
+  const percent = readEnforce(text);
+  if (percent !== undefined) return percent;
+  context.addIssue({ code: 'custom', message: enforceForm });
+  return z.NEVER;
+});
 
 const timeout = z.object({ timeoutSeconds: z.int().min(1).max(mostAffinitySeconds) }).strict();
 
@@ -60,6 +68,7 @@ const serviceSchema = z
       .min(1, 'expected at least one port'),
     affinity: affinitySchema.default('none'),
     gear: z.enum(['auto', 'single', 'twin'], 'expected auto, single or twin').default('auto'),
+    enforce: enforce.optional(),
     backends: z
       .array(
         z
@@ -82,7 +91,13 @@ const serviceSchema = z
   })
   .strict();
 
-const fileSchema = z.object({ services: z.array(serviceSchema) }).strict();
+const fileSchema = z
+  .object({
+    /** Of every service that has none of its own. */
+    enforce: enforce.optional(),
+    services: z.array(serviceSchema),
+  })
+  .strict();
 type Service = z.infer<typeof serviceSchema>;
 
 function affinityOf(affinity: Service['affinity']): Affinity {
@@ -110,7 +125,13 @@ class Meaning {
   }
 }
 
-function routesOf(service: Service, path: Path, meaning: Meaning): Route[] {
+function routesOf(
+  service: Service,
+  byDefault: number | undefined,
+  path: Path,
+  meaning: Meaning,
+): Route[] {
+  const enforcePercent = service.enforce ?? byDefault;
   return service.ports.map((port, p) => {
     const here = [...path, 'ports', p];
     const name = routeName(service.name, port.name ?? port.port);
@@ -139,6 +160,7 @@ function routesOf(service: Service, path: Path, meaning: Meaning): Route[] {
       backends,
       affinity: affinityOf(service.affinity),
       gear: service.gear,
+      ...(enforcePercent === undefined ? {} : { enforcePercent }),
     };
   });
 }
@@ -149,7 +171,7 @@ export function parseServices(text: string, file: string): ServicesFile {
   if (!read.ok) return read;
   const meaning = new Meaning(read.places);
   const routes = read.value.services.flatMap((service, s) =>
-    routesOf(service, ['services', s], meaning),
+    routesOf(service, read.value.enforce, ['services', s], meaning),
   );
   return meaning.problems.length > 0
     ? { ok: false, problems: meaning.problems }

@@ -27,6 +27,7 @@ export interface RouteRow extends Quantiles {
   readonly mode: RoutePulse['mode'];
   readonly overrideLeftMs: number | null;
   readonly gear: RoutePulse['gear'];
+  readonly enforcedPercent: number;
   readonly slots: number;
   readonly picksPerSecond: number;
   readonly refusedPerSecond: number;
@@ -66,6 +67,7 @@ class Row implements RouteRow {
   readonly mode: RoutePulse['mode'];
   readonly overrideLeftMs: number | null;
   readonly gear: RoutePulse['gear'];
+  readonly enforcedPercent: number;
   readonly slots: number;
   readonly picksPerSecond: number;
   readonly refusedPerSecond: number;
@@ -84,6 +86,7 @@ class Row implements RouteRow {
     this.mode = now.mode;
     this.overrideLeftMs = now.overrideLeftMs;
     this.gear = now.gear;
+    this.enforcedPercent = now.enforcedPercent;
     this.slots = now.slots;
     this.picksPerSecond = perSecond(now.picks, was?.picks, elapsedMs);
     this.refusedPerSecond = perSecond(now.refused, was?.refused, elapsedMs);
@@ -108,10 +111,10 @@ class Row implements RouteRow {
   /** As a document has it. */
   toJSON(): Omit<RouteRow, 'backendCount'> {
     const { route, mode, overrideLeftMs, gear, slots, picksPerSecond, refusedPerSecond } = this;
-    const { open, p50Us, p95Us, backends } = this;
+    const { enforcedPercent, open, p50Us, p95Us, backends } = this;
     return {
       ...{ route, mode, overrideLeftMs, gear, slots, picksPerSecond, refusedPerSecond },
-      ...{ open, p50Us, p95Us, backends },
+      ...{ enforcedPercent, open, p50Us, p95Us, backends },
     };
   }
 

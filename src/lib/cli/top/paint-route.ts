@@ -75,7 +75,7 @@ export function paintRoute(
 }
 
 function title({ explained }: TopFrame, row: RouteRow): Line {
-  const { route, mode, overrideLeftMs, gear, slots } = row;
+  const { route, mode, overrideLeftMs, gear, slots, enforcedPercent } = row;
   const override =
     overrideLeftMs === null ? '' : ` by an operator for ${showDuration(overrideLeftMs)}`;
   return [
@@ -83,6 +83,14 @@ function title({ explained }: TopFrame, row: RouteRow): Line {
     span(`  ${mode}${override}`, mode === 'normal' ? 'plain' : 'yellow'),
     span(`  gear ${gear}  ${slots} slots`),
     span(explained === null ? '' : `  regime ${explained.regime}`),
+    ...(enforcedPercent === 100
+      ? []
+      : [
+          span(
+            `  ${enforcedPercent === 0 ? 'only observed' : `${enforcedPercent}% enforced`}`,
+            'cyan',
+          ),
+        ]),
   ];
 }
 
@@ -98,7 +106,7 @@ function valveLine({ agent, explained }: TopFrame): Line {
       ? ''
       : `  normal latency ${milliseconds(explained.referenceUs / 1000)}`;
   return [
-    span(`valve ${valve.mode}${why}${budget}`),
+    span(`valve ${explained.observed === null ? '' : 'would be '}${valve.mode}${why}${budget}`),
     span(`  conductance ${conductance.toFixed(2)}  skew ${percent(motion.skew)}${normal}`),
   ];
 }

@@ -23,7 +23,7 @@ function columnsFor(frame: TopFrame): Column[] {
       head: 'MODE',
       width: 7,
       sort: 'mode',
-      cell: ({ mode, overrideLeftMs }) => `${mode}${overrideLeftMs === null ? '' : '*'}`,
+      cell: modeCell,
       ink: ({ mode }) => (mode === 'normal' ? 'plain' : mode === 'soft' ? 'yellow' : 'red'),
     },
     {
@@ -43,6 +43,13 @@ function columnsFor(frame: TopFrame): Column[] {
     { head: `${word}95`, width: 5, sort: 'p95', cell: ({ p95Us }) => latency(p95Us) },
     { head: 'OPEN', width: 5, sort: 'open', cell: ({ open }) => count(open) },
   ];
+}
+
+/** Of a route that is only observed its mode says nothing, unless an operator set it. */
+function modeCell({ mode, overrideLeftMs, enforcedPercent }: RouteRow): string {
+  if (overrideLeftMs !== null) return `${mode}*`;
+  if (enforcedPercent === 0) return 'observe';
+  return `${mode}${enforcedPercent < 100 ? '~' : ''}`;
 }
 
 /** "11", or "11:1d2x" with the degraded and the isolated. */

@@ -56,7 +56,7 @@ export function paintOnce(frame: TopFrame, view: View, columns: number): Line[] 
     ...paintRoutes(frame, shown, null, columns),
     ...(frame.changes.length === 0
       ? []
-      : [rule('changes', columns), ...changeLines(frame.changes, mostChanges, columns)]),
+      : [rule('changes', columns), ...changeLines(frame, mostChanges, columns)]),
   ];
 }
 
@@ -91,7 +91,7 @@ function overview(frame: TopFrame, view: View, size: Size): Line[] {
 }
 
 function changesOr(frame: TopFrame, most: number, columns: number): Line[] {
-  if (frame.changes.length > 0) return changeLines(frame.changes, most, columns);
+  if (frame.changes.length > 0) return changeLines(frame, most, columns);
   const why = frame.agent === null ? 'no agent answers: nobody gives reasons' : 'none of late';
   return [[span(`  ${why}`, 'dim')]];
 }
@@ -99,7 +99,19 @@ function changesOr(frame: TopFrame, most: number, columns: number): Line[] {
 /** From this width on there is room for the numbers that made a change. */
 const wideColumns = 130;
 
-function changeLines(changes: readonly DatedReason[], most: number, columns: number): Line[] {
+/** Changes of routes that are not enforced whole say so: not all of them was done. */
+function notWhole(routes: TopFrame['routes']): ReadonlyMap<string, string> {
+  const marked = routes.filter(({ enforcedPercent }) => enforcedPercent < 100);
+  return new Map(
+    marked.map(({ route, enforcedPercent }) => [
+      route,
+      enforcedPercent === 0 ? 'observed: ' : `${enforcedPercent}%: `,
+    ]),
+  );
+}
+
+function changeLines({ routes, changes }: TopFrame, most: number, columns: number): Line[] {
+  const marks = notWhole(routes);
   const describe = columns < wideColumns ? describeBriefly : describeReason;
   return changes.slice(0, most).map((change) => {
     const { change: what } = change;
@@ -108,7 +120,7 @@ function changeLines(changes: readonly DatedReason[], most: number, columns: num
       span(`${showDuration(change.agoMs).padStart(7)}  `, 'dim'),
       span(fitted(route, columns < wideColumns ? 20 : 32)),
       span('  '),
-      span(describe(change), inkOfChange(change)),
+      span(`${marks.get(route) ?? ''}${describe(change)}`, inkOfChange(change)),
     ];
   });
 }
@@ -225,6 +237,7 @@ const helpLines: Line[] = [
   ).map(([key, does]): Line => [span(`  ${key.padEnd(10)}`, 'bold'), span(does)]),
   [],
   [span('  MODE* is an operator’s override. Latency is of the last seconds.')],
+  [span('  MODE observe: nothing is enforced; MODE~: only on a part of the connects.')],
   [span('  SLOTS has one bar a backend: half high is its fair share.')],
   [span('  x is isolated, and 11:1d2x are 11 backends, 1 degraded, 2 isolated.')],
 ];

@@ -3,6 +3,7 @@ import { boundedTables } from '../../dataplane/table-use.js';
 import type { RouteFault } from '../../dataplane/field-faults.js';
 import { count, fail, ok, some, warn, type Rule } from '../check.js';
 import type { Observed, Plane, RouteSeen } from '../observed.js';
+import { describeEnforce } from '../../routes/enforce.js';
 import { planeOf } from './agent.js';
 
 const nearlyFull = 0.9;
@@ -228,6 +229,23 @@ export const fieldRules: readonly Rule[] = [
       const { refusedIncomplete, refusedBoundary } = plane.counters;
       if (refusedIncomplete + refusedBoundary === 0n) return ok('none');
       return warn(`${refusedIncomplete} incomplete, ${refusedBoundary} at the boundary`);
+    },
+  },
+  {
+    id: 'NITY082',
+    group: 'field',
+    name: 'observed routes',
+    expected: 'named, where not all is enforced',
+    hint: 'See what would be done with `nity explain ROUTE`; enforce it with `enforce: full`.',
+    about:
+      'What Nity judges of their backends is not acted upon, or only for a part of the connects: somebody wants it so. It is never a warning.',
+    look: (observed) => {
+      const plane = planeOf(observed);
+      if (plane === null || plane.routes.length === 0) return null;
+      const found = plane.routes
+        .filter(({ enforcedPercent }) => enforcedPercent < 100)
+        .map(({ name, enforcedPercent }) => `${name} ${describeEnforce(enforcedPercent)}`);
+      return ok(found.length === 0 ? 'none: all is enforced' : some(found));
     },
   },
 ];

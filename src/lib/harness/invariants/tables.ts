@@ -72,7 +72,7 @@ export class TablesWatch {
   }
 
   private examine(
-    { outcome, field }: Tick,
+    { outcome, field, observed }: Tick,
     moment: { readonly sequence: number; readonly atMs: number },
     { name, index, backends }: RouteEntry,
     owners: Uint32Array,
@@ -86,7 +86,8 @@ export class TablesWatch {
       this.boundary.note({ seen: foreign, limit: 0, backend: null }, moment, name, boundary),
     ];
     const route = field.routes.find((each) => each.name === name);
-    if (outcome.kind === 'projected' && route !== undefined) {
+    // What is only observed is not in force, and is not meant to be.
+    if (outcome.kind === 'projected' && route !== undefined && !observed.has(name)) {
       let wrong = 0;
       for (const { id, slots } of route.backends) {
         const owner = backends.get(id)?.index;
