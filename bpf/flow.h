@@ -43,6 +43,18 @@ static __always_inline void release_flow(struct nity_flow *flow, int left)
 		count(end);
 }
 
+/*
+ * Settles the flow that the socket had before it dialled again. Not static: the verifier
+ * walks a global function once, and not in each state in which a decision may come here,
+ * so that it walks 39,000 instructions and not 180,000. A new socket never calls it.
+ */
+__noinline int release_earlier(struct nity_flow *flow)
+{
+	if (flow)
+		release_flow(flow, 0);
+	return 0;
+}
+
 /* One connect() to an address that is ours. */
 struct nity_dial {
 	struct bpf_sock_addr *ctx;
@@ -206,7 +218,8 @@ static __always_inline struct nity_flow *track(struct nity_dial *dial, const str
 	if (!flow)
 		return 0;
 	/* A connect retried on the same socket: its last flow is over. */
-	release_flow(flow, 0);
+	if (nity_read(flow->phase) != NITY_FLOW_SETTLED)
+		release_earlier(flow);
 	flow->vip = dial->address.vip;
 	flow->vip_port = dial->address.port;
 	flow->address = pick->backend->address;

@@ -76,7 +76,7 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	if (nity_refused(pick.outcome) || !pick.backend || !pick.live) {
 		earlier = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
 		if (earlier)
-			release_flow(earlier, 0);
+			release_earlier(earlier);
 		turn = __sync_fetch_and_add(&control->refused, 1);
 		if (nity_traced(field, &posture, turn))
 			tell(dial, &pick, &posture, route, turn);
