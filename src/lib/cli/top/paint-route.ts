@@ -120,6 +120,12 @@ function backendHead(columns: number): Line {
   ];
 }
 
+/** "!" for every client, "?" for one alone. */
+function suspicion({ suspect, suspectForOne }: BackendRow): string {
+  if (suspect) return '!';
+  return suspectForOne ? '?' : '';
+}
+
 function backendLine(
   { explained }: TopFrame,
   most: number,
@@ -128,7 +134,7 @@ function backendLine(
 ): Line {
   const pressure = explained?.backends.find(({ id }) => id === backend.backend)?.pressure.total;
   const values = [
-    backend.suspect ? `${backend.state}!` : backend.state,
+    `${backend.state}${suspicion(backend)}`,
     String(backend.slots),
     count(backend.picksPerSecond),
     count(backend.failedPerSecond),
