@@ -313,7 +313,9 @@ int nity_sockops(struct bpf_sock_ops *ctx)
 		connecting(ctx, flow);
 		break;
 	case BPF_SOCK_OPS_RTO_CB:
-		repeated(flow);
+		/* The last one sends nothing again: TCP gives up, and the end that follows counts. */
+		if (!ctx->args[2])
+			repeated(flow);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		established(flow);

@@ -106,7 +106,7 @@ static void anothers_success_clears_all_but_the_accuser(struct node *node)
 	EXPECT(stands(node, 1, 7) == NITY_STANDING_CLEAR);
 	EXPECT(stands(node, 1, 8) == NITY_STANDING_SUSPECT);
 	/* What was cleared does not count towards the next: one more is not two clients'. */
-	fail(node, 1, 8, 1);
+	fail(node, 1, 8, 3);
 	EXPECT(stands(node, 1, 9) == NITY_STANDING_CLEAR);
 	nity_observe_success(&node->live[1], 8);
 	for (__u32 client = 7; client <= 9; client++)
@@ -142,6 +142,11 @@ static void the_accusers_time_is_its_own(struct node *node)
 	nity_observe_success(&node->live[1], 9);
 	fail(node, 1, 8, 1);
 	EXPECT(node->live[1].accuser == 8 && node->live[1].accusers == 1);
+	EXPECT(node->live[1].accuser_until_ns == now + SECOND);
+	/* Nor does what ended with a success of its own. */
+	fail(node, 1, 8, 100);
+	nity_observe_success(&node->live[1], 8);
+	fail(node, 1, 8, 2);
 	EXPECT(node->live[1].accuser_until_ns == now + SECOND);
 }
 
