@@ -14,7 +14,8 @@ const fineBuckets = 4 * Limit.latencyFineOctaves;
 /** 0, 1.25 * 2^16, 1.5 * 2^16, 1.75 * 2^16, 2^17 …, 2^26, 1.5 * 2^26, 2^27 … */
 export const latencyEdges: Edges = (bucket) => {
   if (bucket === 0) return 0;
-  if (bucket < fineBuckets) return 2 ** (Limit.latencyShift + (bucket >> 2)) * (1 + (bucket & 3) / 4);
+  if (bucket < fineBuckets)
+    return 2 ** (Limit.latencyShift + (bucket >> 2)) * (1 + (bucket & 3) / 4);
   const halves = bucket - fineBuckets;
   const octave = Limit.latencyShift + Limit.latencyFineOctaves + (halves >> 1);
   return 2 ** octave * (1 + (halves & 1) / 2);
