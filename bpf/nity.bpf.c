@@ -77,7 +77,7 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 	if (nity_refused(pick.outcome) || !pick.backend || !pick.live) {
 		earlier = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
 		if (earlier)
-			release_flow(earlier, 0);
+			release_earlier(earlier);
 		turn = __sync_fetch_and_add(&control->refused, 1);
 		if (nity_traced(field, &posture, turn))
 			tell(dial, &pick, &posture, route, turn);
@@ -314,7 +314,9 @@ int nity_sockops(struct bpf_sock_ops *ctx)
 		connecting(ctx, flow);
 		break;
 	case BPF_SOCK_OPS_RTO_CB:
-		repeated(flow);
+		/* The last one sends nothing again: TCP gives up, and the end that follows counts. */
+		if (!ctx->args[2])
+			repeated(flow);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		established(flow);

@@ -88,6 +88,12 @@ static __always_inline void nity_observe_success(struct nity_backend_live *live,
 		nity_write(live->accuser_failures, 0);
 }
 
+/* The half of a client's hash that all network namespaces of one user share. */
+static __always_inline __u32 nity_client_user(__u32 client)
+{
+	return client & 0xffff0000;
+}
+
 /* The network refused a connect of `client`, or left its SYN without an answer. */
 static __always_inline void nity_observe_failure(const struct nity_field_state *field,
 						 struct nity_backend_live *live, __u32 client,
@@ -107,7 +113,13 @@ static __always_inline void nity_observe_failure(const struct nity_field_state *
 		if (!nity_read(live->accusers))
 			nity_write(live->accusers, 1);
 	} else {
-		nity_write(live->accusers, failures > 1 && nity_read(live->accusers) ? 2 : 1);
+		__u32 before = nity_read(live->accuser);
+		__u32 accusers = nity_read(live->accusers);
+
+		/* One user's network namespaces bear each other no witness. */
+		if (failures > 1 && accusers && nity_client_user(before) != nity_client_user(client))
+			accusers = 2;
+		nity_write(live->accusers, accusers ? accusers : 1);
 		nity_write(live->accuser, client);
 		nity_write(live->accuser_failures, 1);
 		/* The suspicion of the accuser before is not this one's; with 1 it has its own. */

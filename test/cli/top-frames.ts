@@ -10,6 +10,7 @@ function backend(name: string, more: Partial<BackendRow> = {}): BackendRow {
     backend: name,
     state: 'healthy',
     suspect: false,
+    suspectForOne: false,
     slots: 12,
     share: 12 / 64,
     open: 3,

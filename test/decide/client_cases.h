@@ -78,6 +78,21 @@ static void two_clients_make_it_everybodys(struct node *node)
 	/* When its time is over one of them tries it, whoever comes first. */
 	node->model.now_ns += 2 * SECOND;
 	EXPECT(met_by(node, 3, 1) == 1 && met_by(node, 2, 1) == 0);
+	EXPECT(node->live[1].suspect_until_ns == node->model.now_ns + 2 * SECOND);
+}
+
+/* Two clients are not enough: what both of them saw must reach the threshold. */
+static void two_clients_below_the_threshold_do_not(struct node *node)
+{
+	node->field.suspect_after = 3;
+	fail(node, 1, 7, 1);
+	fail(node, 1, 8, 1);
+	for (__u32 client = 7; client <= 9; client++)
+		EXPECT(stands(node, 1, client) == NITY_STANDING_CLEAR);
+	EXPECT(node->live[1].suspect_until_ns == 0);
+	fail(node, 1, 7, 1);
+	for (__u32 client = 7; client <= 9; client++)
+		EXPECT(stands(node, 1, client) == NITY_STANDING_SUSPECT);
 }
 
 static void anothers_success_clears_all_but_the_accuser(struct node *node)
@@ -91,7 +106,7 @@ static void anothers_success_clears_all_but_the_accuser(struct node *node)
 	EXPECT(stands(node, 1, 7) == NITY_STANDING_CLEAR);
 	EXPECT(stands(node, 1, 8) == NITY_STANDING_SUSPECT);
 	/* What was cleared does not count towards the next: one more is not two clients'. */
-	fail(node, 1, 8, 1);
+	fail(node, 1, 8, 3);
 	EXPECT(stands(node, 1, 9) == NITY_STANDING_CLEAR);
 	nity_observe_success(&node->live[1], 8);
 	for (__u32 client = 7; client <= 9; client++)
@@ -127,6 +142,11 @@ static void the_accusers_time_is_its_own(struct node *node)
 	nity_observe_success(&node->live[1], 9);
 	fail(node, 1, 8, 1);
 	EXPECT(node->live[1].accuser == 8 && node->live[1].accusers == 1);
+	EXPECT(node->live[1].accuser_until_ns == now + SECOND);
+	/* Nor does what ended with a success of its own. */
+	fail(node, 1, 8, 100);
+	nity_observe_success(&node->live[1], 8);
+	fail(node, 1, 8, 2);
 	EXPECT(node->live[1].accuser_until_ns == now + SECOND);
 }
 
@@ -195,42 +215,48 @@ static void a_client_is_a_user_in_a_network_namespace(struct node *node)
 	}
 }
 
-static __u32 lane_by_user(struct node *node, __u32 user)
+static __u32 lane_of_user(struct node *node, __u64 netns, __u32 user)
 {
-	struct nity_model_socket socket = { .user = user };
+	struct nity_model_socket socket = { .netns_cookie = netns, .user = user };
 
 	EXPECT(node_dial(node, &socket, 1) != 0);
 	nity_model_release(&node->model, &socket, 0);
 	return socket.flow.lane;
 }
 
+/* Whatever their identifiers are. */
 static void the_first_clients_get_lanes_of_their_own(struct node *node)
 {
-	__u32 lanes[NITY_LANES], seen = 0;
+	for (__u64 netns = 0; netns < 32; netns++) {
+		__u32 lanes[NITY_LANES], seen = 0;
 
-	/* The dial that takes a lane is in it already. */
-	for (__u32 user = 0; user < NITY_LANES; user++) {
-		lanes[user] = lane_by_user(node, user);
-		seen |= 1u << lanes[user];
-	}
-	EXPECT(seen == (1u << NITY_LANES) - 1);
-	for (int times = 0; times < 3; times++) {
-		for (__u32 user = 0; user < NITY_LANES; user++)
-			EXPECT(lane_by_user(node, user) == lanes[user]);
-		/* Further ones share, each always the same. */
-		for (__u32 user = NITY_LANES; user < 20; user++) {
-			__u32 lane = lane_by_user(node, user);
-
-			EXPECT(lane < NITY_LANES && lane == lane_by_user(node, user));
+		node_init(node);
+		/* The dial that takes a lane is in it already. */
+		for (__u32 user = 0; user < NITY_LANES; user++) {
+			lanes[user] = lane_of_user(node, netns, user);
+			seen |= 1u << lanes[user];
 		}
+		EXPECT(seen == (1u << NITY_LANES) - 1);
+		for (int times = 0; times < 3; times++) {
+			for (__u32 user = 0; user < NITY_LANES; user++)
+				EXPECT(lane_of_user(node, netns, user) == lanes[user]);
+			/* Further ones share, each always the same. */
+			for (__u32 user = NITY_LANES; user < 20; user++) {
+				__u32 lane = lane_of_user(node, netns, user);
+
+				EXPECT(lane < NITY_LANES);
+				EXPECT(lane == lane_of_user(node, netns, user));
+			}
+		}
+		/* The agent frees one that is idle: the next that has none gets it and keeps it. */
+		node->control[1].clients[lanes[2]] = 0;
+		EXPECT(lane_of_user(node, netns, 100) == lanes[2]);
+		EXPECT(lane_of_user(node, netns, 100) == lanes[2]);
+		EXPECT(lane_of_user(node, netns, 1) == lanes[1]);
+		/* Lanes are a route's own. */
+		for (int i = 0; i < NITY_LANES; i++)
+			EXPECT(node->control[2].clients[i] == 0);
 	}
-	/* The agent frees one that is idle: the next that has none gets it and keeps it. */
-	node->control[1].clients[lanes[2]] = 0;
-	EXPECT(lane_by_user(node, 100) == lanes[2]);
-	EXPECT(lane_by_user(node, 100) == lanes[2] && lane_by_user(node, 1) == lanes[1]);
-	/* Lanes are a route's own. */
-	for (int i = 0; i < NITY_LANES; i++)
-		EXPECT(node->control[2].clients[i] == 0);
 }
 
 static void each_lane_keeps_its_own_books(struct node *node)
@@ -279,7 +305,9 @@ struct shared_lanes {
 static void *find_lanes(void *arg)
 {
 	struct shared_lanes *shared = arg;
-	__u32 client = 1000 + __sync_fetch_and_add(&shared->racers, 1) % shared->clients;
+	/* All of them have the same lane by their hash. */
+	__u32 client =
+		NITY_LANES * (1 + __sync_fetch_and_add(&shared->racers, 1) % shared->clients);
 
 	wait_for_racers();
 	for (int i = 0; i < LANE_RACES; i++) {
@@ -305,8 +333,11 @@ static void a_race_for_a_lane_is_harmless(struct node *node)
 			__u32 taken = 0;
 
 			/* Whoever lost gets another the next time. */
-			for (__u32 client = 1000; client < 1000 + clients; client++)
+			for (__u32 i = 1; i <= clients; i++) {
+				__u32 client = NITY_LANES * i;
+
 				EXPECT(control->clients[lane_of(control, client)] == client);
+			}
 			/* Nobody holds two. */
 			for (int lane = 0; lane < NITY_LANES; lane++)
 				taken += control->clients[lane] != 0;
@@ -315,9 +346,27 @@ static void a_race_for_a_lane_is_harmless(struct node *node)
 	}
 }
 
+/* What is remembered of a network namespace counts for those of its users that it serves. */
+static void the_accuser_alone_is_not_sent_back(struct node *node)
+{
+	struct nity_model_socket mine = { .user = 1, .netns_cookie = 9 };
+	struct nity_model_socket other = { .user = 2, .netns_cookie = 9 };
+	__u32 backend;
+
+	node->control[1].affinity_seconds = 60;
+	backend = node_dial(node, &mine, 1);
+	fail(node, backend, mine.flow.client, 2);
+	EXPECT(node_dial(node, &other, 1) == backend);
+	EXPECT(node->counters[NITY_PICKED_AFFINITY] == 1);
+	EXPECT(node_dial(node, &mine, 1) != backend);
+	EXPECT(node->counters[NITY_PICKED_AFFINITY] == 1);
+}
+
 static const struct test client_tests[] = {
 	{ "suspects: by one client, for that client alone", one_clients_suspicion_is_its_own },
 	{ "suspects: by two clients, for everybody", two_clients_make_it_everybodys },
+	{ "suspects: not by two clients below the threshold",
+	  two_clients_below_the_threshold_do_not },
 	{ "suspects: another's success clears all but the accuser",
 	  anothers_success_clears_all_but_the_accuser },
 	{ "suspects: a client that recovers begins anew", a_client_that_recovers_begins_anew },
@@ -325,6 +374,8 @@ static const struct test client_tests[] = {
 	{ "suspects: the accuser's probe is its own", a_probe_of_the_accuser_is_its_own },
 	{ "suspects: after one failure, or never", suspicion_after_one_failure_or_never },
 	{ "suspects: a longer time stands", a_longer_time_stands },
+	{ "suspects: the accuser alone is not sent back by affinity",
+	  the_accuser_alone_is_not_sent_back },
 	{ "clients: a user in a network namespace", a_client_is_a_user_in_a_network_namespace },
 	{ "lanes: the first clients get their own, further ones share",
 	  the_first_clients_get_lanes_of_their_own },

@@ -152,6 +152,19 @@ static void twin_replaces_a_suspect_however_busy(struct node *node)
 	EXPECT(node->counters[NITY_NOTED_SUSPECT_PASSED] == 1);
 }
 
+/* The agent's drip is due: the second draw may take it, so that it is tried in time. */
+static void twin_tries_an_isolated_one_that_is_due(struct node *node)
+{
+	node->backends[2].state = NITY_BACKEND_ISOLATED;
+	node->live[2].drip_ns = SECOND;
+	/* However busy it is. */
+	node->live[2].open = 1000;
+	EXPECT(twin_of(node) == 2);
+	EXPECT(node->counters[NITY_NOTED_SUSPECT_PROBED] == 1);
+	EXPECT(node->live[2].suspect_until_ns == node->model.now_ns + SECOND);
+	EXPECT(twin_of(node) == 1);
+}
+
 /* A claimed probe that went to another would leave the suspect untried for as long again. */
 static void twin_leaves_a_probe_alone(struct node *node)
 {
@@ -275,6 +288,7 @@ static const struct test pick_tests[] = {
 	{ "twin: no isolated, retired, suspect or foreign one",
 	  twin_admits_nobody_by_the_back_door },
 	{ "twin: replaces a suspect however busy it is", twin_replaces_a_suspect_however_busy },
+	{ "twin: tries an isolated one that is due", twin_tries_an_isolated_one_that_is_due },
 	{ "twin: leaves a claimed probe alone", twin_leaves_a_probe_alone },
 	{ "boundary: no slot leads out of the route", boundary_is_never_crossed },
 	{ "boundary: no range leads out of the map", ranges_outside_the_map_are_refused },

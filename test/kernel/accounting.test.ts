@@ -38,8 +38,14 @@ describe.skipIf(unavailable !== undefined)('accounting', () => {
     // Every pick has one end: established and over, refused, abandoned, or never sent.
     for (const view of rig.snapshot.backends()) {
       const { picks, refused, timedOut, unreachable, abandoned, reset, closed } = view.counters;
-      expect(refused + timedOut + unreachable + abandoned + reset + closed).toBe(picks);
+      const { unsent } = view.counters;
+      expect(refused + timedOut + unreachable + abandoned + reset + closed + unsent).toBe(picks);
     }
+    // Those whose source was taken already.
+    expect(counters.unsent).toBeGreaterThan(100n);
+    expect(rig.snapshot.counters()['endedUnsent']).toBe(
+      rig.backend(0).counters.unsent + rig.backend(1).counters.unsent,
+    );
     expect(rig.snapshot.counters()['notedUntracked']).toBe(0n);
   });
 
@@ -88,7 +94,50 @@ describe.skipIf(unavailable !== undefined)('accounting', () => {
     const { counters, open, consecutiveFailures } = rig.backend(0);
     expect(open).toBe(0);
     expect(counters).toMatchObject({ picks: 2n, established: 0n, abandoned: 1n, timedOut: 1n });
-    expect(consecutiveFailures).toBe(2);
+    expect(counters.unheard).toBe(1n);
+    // Nothing of the one that gave up; of the other each repeated SYN, and the end.
+    expect(counters.retransmits).toBeGreaterThan(0n);
+    expect(consecutiveFailures).toBe(Number(counters.retransmits) + 1);
+  });
+
+  it('notices a SYN that nobody answers when it is repeated, long before it times out', async () => {
+    const [gone] = await rig.startServers(1);
+    gone?.close();
+    const route = rig.route(rig.servers);
+    rig.serve([route]);
+    await rig.sockets('unheard', route, gone?.port ?? 0, 1500);
+    const { counters, open, consecutiveFailures } = rig.backend(0);
+    expect(consecutiveFailures).toBeGreaterThan(0);
+    expect(counters).toMatchObject({ abandoned: 1n, unheard: 1n, timedOut: 0n });
+    expect(open).toBe(0);
+  });
+
+  it('takes a connect that sent nothing for no failure of the backend', async () => {
+    const route = rig.route(await rig.startServers(1));
+    rig.serve([route]);
+    await rig.sockets('unsent', route, 8);
+    const { counters, open, consecutiveFailures, suspect, suspectForOne } = rig.backend(0);
+    expect(counters).toMatchObject({ picks: 8n, unsent: 8n, abandoned: 0n, unreachable: 0n });
+    expect({ open, consecutiveFailures, suspect, suspectForOne }).toEqual({
+      open: 0,
+      consecutiveFailures: 0,
+      suspect: false,
+      suspectForOne: false,
+    });
+  });
+
+  it('takes a fast-open socket for unused until its SYN, and times it from there', async () => {
+    const route = rig.route(await rig.startServers(1));
+    rig.serve([route]);
+    const answers = await rig.sockets('ahead', route, 4);
+    expect(answers.trim().split('\n')).toEqual(['server-0', 'server-0']);
+    const { counters, open, consecutiveFailures } = rig.backend(0);
+    expect(counters).toMatchObject({ picks: 4n, unsent: 2n, established: 2n, abandoned: 0n });
+    // Each was opened 250 ms before it was used.
+    expect(Number(counters.connectNs) / 1e6).toBeLessThan(500);
+    expect(consecutiveFailures).toBe(0);
+    await until(() => rig.backend(0).open === 0);
+    expect(open).toBeLessThanOrEqual(1);
   });
 
   it('tells a refusal from an orderly end, and times what connected', async () => {

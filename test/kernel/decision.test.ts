@@ -73,8 +73,8 @@ describe.skipIf(unavailable !== undefined)('one decision', () => {
     const [busy, idle] = await rig.startServers(2, true);
     const route = rig.route([busy ?? { port: 0 }, idle ?? { port: 0 }], { gear: 'twin' });
     rig.serve([route]);
-    // As though 50 connections stood open on the first: only the live count is read.
-    rig.plane.backendLive.write(rig.backendIndex(route, 0), { open: 50 });
+    // As though 50 requests waited at the first: every flow is measured, so they are its load.
+    rig.plane.backendLive.write(rig.backendIndex(route, 0), { waiting: 50 });
     const before = [rig.backend(0).picks, rig.backend(1).picks];
     const dials = Array.from({ length: 64 }, () => rig.dial(route));
     await until(() => rig.backend(0).picks + rig.backend(1).picks === 64n);
@@ -177,6 +177,46 @@ describe.skipIf(unavailable !== undefined)('one decision', () => {
     const after = await rig.dialMany(route, 16);
     expect(after.get('server-0')).toBeGreaterThanOrEqual(7);
     expect(rig.snapshot.counters()['notedSuspectProbed']).toBe(1n);
+  });
+
+  it('lets one client’s failures decide for that client alone', async () => {
+    const route = rig.route(await rig.startServers(2));
+    rig.serve([route]);
+    // A network namespace in which nobody listens: another client than this process.
+    const answers = await rig.sockets('as', route, 0, 1, 12);
+    expect(new Set(answers.trim().split('\n'))).toEqual(new Set(['ECONNREFUSED']));
+    for (const position of [0, 1]) {
+      expect(rig.backend(position)).toMatchObject({ suspect: false, suspectForOne: true });
+      expect(rig.backend(position).consecutiveFailures).toBeGreaterThanOrEqual(2);
+    }
+    expect(Object.fromEntries(await rig.dialMany(route, 16))).toEqual({
+      'server-0': 8,
+      'server-1': 8,
+    });
+    expect(rig.backend(0).consecutiveFailures).toBe(0);
+  });
+
+  it('takes what two network namespaces saw for everybody’s, until another succeeds', async () => {
+    const route = rig.route(await rig.startServers(1));
+    rig.serve([route]);
+    await rig.sockets('as', route, 0, 1, 1);
+    expect(rig.backend(0)).toMatchObject({ suspect: false, suspectForOne: false });
+    await rig.sockets('as', route, 0, 1, 1);
+    expect(rig.backend(0)).toMatchObject({ suspect: true, suspectForOne: false });
+    expect((await rig.dial(route)).answer).toBe('server-0');
+    expect(rig.backend(0)).toMatchObject({ suspect: false, consecutiveFailures: 0 });
+  });
+
+  it('tells clients apart by their user, and not by their process', async () => {
+    const [server] = await rig.startServers(1);
+    const route = rig.route(rig.servers);
+    rig.serve([route]);
+    server?.close();
+    await rig.sockets('as', route, 65_534, 0, 1);
+    await rig.sockets('as', route, 65_534, 0, 1);
+    expect(rig.backend(0)).toMatchObject({ suspect: false, suspectForOne: true });
+    await rig.sockets('as', route, 65_533, 0, 1);
+    expect(rig.backend(0)).toMatchObject({ suspect: true, suspectForOne: false });
   });
 
   it('never passes over every backend: suspicion cannot empty a route', async () => {

@@ -7,15 +7,24 @@
  *   sockets dial ADDR PORT MILLISECONDS  dial until then; prints admitted and refused
  *   sockets retry ADDR PORT N            dial N times on the same socket
  *   sockets silent ADDR PORT BACKEND     be a backend at that port that answers no SYN, and dial it
+ *   sockets unheard ADDR PORT BACKEND MILLISECONDS  the same, dial once and give up after so long
+ *   sockets unsent ADDR PORT N           N connects that fail before their SYN, held for 250 ms
+ *   sockets ahead ADDR PORT N            N fast-open sockets opened ahead, and closed unused
+ *   sockets as ADDR PORT USER APART N    dial N times as that user, with 1 in a network namespace
+ *                                        apart, where nobody listens; print answers and errors
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -192,16 +201,11 @@ static int endings(int times)
 	return 0;
 }
 
-/*
- * A listener whose queue is full drops SYNs. One client gives up before the
- * answer, one after the kernel has; both held an open count.
- */
-static int silent(int port)
+/* A listener whose queue is full drops SYNs. */
+static void listen_deaf(int port)
 {
-	int listener = open_socket(0), impatient = open_socket(SOCK_NONBLOCK),
-	    patient = open_socket(0);
 	struct sockaddr_in backend = { .sin_family = AF_INET, .sin_port = htons(port) };
-	int once = 1;
+	int listener = open_socket(0);
 
 	inet_pton(AF_INET, "127.0.0.1", &backend.sin_addr);
 	bind_to(listener, port);
@@ -210,7 +214,15 @@ static int silent(int port)
 	for (int i = 0; i < 2; i++)
 		connect(open_socket(SOCK_NONBLOCK), (struct sockaddr *)&backend, sizeof(backend));
 	usleep(50000);
+}
 
+/* One client gives up before the answer, one after the kernel has; both held an open count. */
+static int silent(int port)
+{
+	int impatient = open_socket(SOCK_NONBLOCK), patient = open_socket(0);
+	int once = 1;
+
+	listen_deaf(port);
 	if (!dial(impatient) || errno != EINPROGRESS)
 		fail("connect at once");
 	usleep(300000);
@@ -220,6 +232,102 @@ static int silent(int port)
 	if (!dial(patient) || errno != ETIMEDOUT)
 		fail("connect in the end");
 	close(patient);
+	return 0;
+}
+
+/* TCP sends its SYN again after a second. */
+static int unheard(int port, int ms)
+{
+	int fd = open_socket(SOCK_NONBLOCK);
+
+	listen_deaf(port);
+	if (!dial(fd) || errno != EINPROGRESS)
+		fail("connect at once");
+	usleep(1000 * ms);
+	close(fd);
+	return 0;
+}
+
+/* Sockets that may only speak IPv6 dial an IPv4 address: ENETUNREACH, and nothing is sent. */
+static int unsent(int times)
+{
+	struct sockaddr_in6 mapped = { .sin6_family = AF_INET6, .sin6_port = target.sin_port };
+	int fds[64], only = 1;
+
+	mapped.sin6_addr.s6_addr[10] = mapped.sin6_addr.s6_addr[11] = 0xff;
+	memcpy(mapped.sin6_addr.s6_addr + 12, &target.sin_addr, 4);
+	for (int i = 0; i < times && i < 64; i++) {
+		fds[i] = socket(AF_INET6, SOCK_STREAM, 0);
+		if (fds[i] < 0 ||
+		    setsockopt(fds[i], IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)))
+			fail("socket");
+		if (!connect(fds[i], (struct sockaddr *)&mapped, sizeof(mapped)))
+			fail("connect without a SYN");
+	}
+	usleep(250000);
+	for (int i = 0; i < times && i < 64; i++)
+		close(fds[i]);
+	return 0;
+}
+
+/*
+ * With TCP_FASTOPEN_NO_COOKIE connect() of a TCP_FASTOPEN_CONNECT socket sends nothing: the
+ * SYN goes with the first bytes. Half of the sockets are closed unused, half are used late.
+ */
+static int ahead(int times)
+{
+	int yes = 1;
+
+	for (int i = 0; i < times; i++) {
+		int fd = open_socket(0);
+
+		if (setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &yes, sizeof(yes)) ||
+		    setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &yes, sizeof(yes)))
+			fail("fast open");
+		if (dial(fd))
+			fail("connect");
+		usleep(250000);
+		if (i % 2) {
+			if (write(fd, "x", 1) != 1)
+				fail("write");
+			print_answer(fd);
+		}
+		close(fd);
+	}
+	return 0;
+}
+
+/* A network namespace whose only way out leads nowhere, so that a SYN can be sent. */
+static void leave_the_network(void)
+{
+	struct ifreq interface = { .ifr_name = "lo" };
+	int fd;
+
+	if (unshare(CLONE_NEWNET))
+		fail("unshare");
+	fd = open_socket(0);
+	interface.ifr_flags = IFF_UP;
+	if (ioctl(fd, SIOCSIFFLAGS, &interface))
+		fail("lo");
+	close(fd);
+}
+
+static int dial_as(int user, int apart, int times)
+{
+
+	if (apart)
+		leave_the_network();
+	if (user && setuid(user))
+		fail("setuid");
+	for (int i = 0; i < times; i++) {
+		int fd = open_socket(0);
+
+		if (dial(fd))
+			printf("%s\n", strerrorname_np(errno));
+		else
+			print_answer(fd);
+		close(fd);
+	}
 	return 0;
 }
 
@@ -268,5 +376,17 @@ int main(int argc, char **argv)
 		return retry(atoi(argv[4]));
 	if (!strcmp(argv[1], "silent"))
 		return silent(atoi(argv[4]));
+	if (!strcmp(argv[1], "unsent"))
+		return unsent(atoi(argv[4]));
+	if (!strcmp(argv[1], "ahead"))
+		return ahead(atoi(argv[4]));
+	if (argc < 6)
+		return 2;
+	if (!strcmp(argv[1], "unheard"))
+		return unheard(atoi(argv[4]), atoi(argv[5]));
+	if (argc < 7)
+		return 2;
+	if (!strcmp(argv[1], "as"))
+		return dial_as(atoi(argv[4]), atoi(argv[5]), atoi(argv[6]));
 	return 2;
 }

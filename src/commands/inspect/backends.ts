@@ -12,7 +12,9 @@ interface Row {
   readonly route: string;
   readonly backend: string;
   readonly state: string;
+  /** For every client; or for one, whose own connects failed. */
   readonly suspect: boolean;
+  readonly suspectForOne: boolean;
   readonly slots: number;
   readonly open: number;
   readonly picks: bigint;
@@ -22,6 +24,9 @@ interface Row {
   readonly timedOut: bigint;
   readonly unreachable: bigint;
   readonly abandoned: bigint;
+  /** Of the abandoned, those whose SYN had waited for long; and picks from which no SYN came. */
+  readonly unheard: bigint;
+  readonly unsent: bigint;
   readonly reset: bigint;
   readonly closed: bigint;
   readonly bytesSent: bigint;
@@ -34,6 +39,8 @@ interface Row {
   readonly firstByteP95Us: number | null;
   readonly firstByteP99Us: number | null;
   readonly answered: bigint;
+  /** First requests of a connection: answered, closed on by the backend, given up by the client. */
+  readonly firstAnswered: bigint;
   readonly dropped: bigint;
   readonly unanswered: bigint;
   readonly retransmits: bigint;
@@ -60,6 +67,11 @@ function wouldBe(
 ): Row['wouldBe'] {
   const would = judged?.wouldBe ?? null;
   return would === null || (would.state === state && would.slots === slots) ? null : would;
+}
+
+function stateOf({ state, suspect, suspectForOne }: Row): string {
+  if (suspect) return `${state},suspect`;
+  return suspectForOne ? `${state},suspect for one client` : state;
 }
 
 /** Three columns; the middle one, P95, is always shown. */
@@ -103,11 +115,14 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
           timedOut,
           unreachable,
           abandoned,
+          unheard,
+          unsent,
           reset,
           closed,
           bytesSent,
           bytesReceived,
           answered,
+          firstAnswered,
           dropped,
           unanswered,
           retransmits,
@@ -117,19 +132,21 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
           backend: view.backend,
           state: view.state,
           suspect: view.suspect,
+          suspectForOne: view.suspectForOne,
           slots: view.slots,
           open: view.open,
           picks: view.picks,
           established: view.established,
           failed: view.failed,
-          ...{ refused, timedOut, unreachable, abandoned, reset, closed, bytesSent, bytesReceived },
+          ...{ refused, timedOut, unreachable, abandoned, unheard, unsent, reset, closed },
+          ...{ bytesSent, bytesReceived },
           connectP50Us: view.connectP50Us,
           connectP95Us: view.connectP95Us,
           connectP99Us: view.connectP99Us,
           firstByteP50Us: view.firstByteP50Us,
           firstByteP95Us: view.firstByteP95Us,
           firstByteP99Us: view.firstByteP99Us,
-          ...{ answered, dropped, unanswered, retransmits },
+          ...{ answered, firstAnswered, dropped, unanswered, retransmits },
           waiting: view.waiting,
           waitingAgeMs: view.waitingAgeMs,
           pressure: judged.get(`${view.route} ${view.backend}`)?.pressure ?? null,
@@ -158,7 +175,7 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
     return this.table(backends, [
       { head: 'ROUTE', cell: ({ route }) => route },
       { head: 'BACKEND', cell: ({ backend }) => backend },
-      { head: 'STATE', cell: ({ state, suspect }) => (suspect ? `${state},suspect` : state) },
+      { head: 'STATE', cell: stateOf },
       { head: 'SLOTS', align: 'right', cell: ({ slots }) => slots },
       {
         head: 'WOULD BE',
@@ -188,6 +205,8 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
       { head: 'REFUSED', align: 'right', wide: true, cell: ({ refused }) => refused },
       { head: 'TIMED OUT', align: 'right', wide: true, cell: ({ timedOut }) => timedOut },
       { head: 'ABANDONED', align: 'right', wide: true, cell: ({ abandoned }) => abandoned },
+      { head: 'UNHEARD', align: 'right', wide: true, cell: ({ unheard }) => unheard },
+      { head: 'UNSENT', align: 'right', wide: true, cell: ({ unsent }) => unsent },
       { head: 'RESET', align: 'right', wide: true, cell: ({ reset }) => reset },
       { head: 'CLOSED', align: 'right', wide: true, cell: ({ closed }) => closed },
       { head: 'DROPPED', align: 'right', wide: true, cell: ({ dropped }) => dropped },

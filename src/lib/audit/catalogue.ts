@@ -143,8 +143,8 @@ export const namedRoutes = 20;
 
 const tickSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
 const changeSeconds = latencyBoundsMs.map((ms) => ms / 1000);
-/** The octaves of the kernel's histogram, from 65 µs to 8.6 s. */
-const firstByteSeconds = Array.from({ length: 18 }, (_, octave) => 2 ** (16 + octave) / 1e9);
+/** The octaves of the kernel's histogram, from 65 µs to 137 s. */
+const firstByteSeconds = Array.from({ length: 22 }, (_, octave) => 2 ** (16 + octave) / 1e9);
 
 function counter<L extends Metric['labels']>(name: string, help: string, labels: L) {
   return { type: 'counter', name, help, labels } as const;

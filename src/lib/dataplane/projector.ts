@@ -5,6 +5,7 @@ import { Gear, BackendState, Limit, None, AdmissionMode } from './abi.js';
 import { Addresses } from './addresses.js';
 import { budgetWords, type Budget } from './control.js';
 import { Book, freshControl, tableSize, tileOwners, type RouteEntry } from './book.js';
+import type { GearName } from './gear.js';
 import { fillFallback } from './fallback-set.js';
 import { ipv4ToNumber } from './ipv4.js';
 import { noRange, otherTable, rangeWord, tableOf, type Plane } from './plane.js';
@@ -26,7 +27,7 @@ export type ProjectionOutcome =
 export interface ProjectorOptions {
   /** Fewest slots of a route; a power of two. */
   readonly slotsPerRoute: number;
-  readonly defaultGear: 'single' | 'twin';
+  readonly defaultGear: GearName;
 }
 
 export class Projector {
@@ -267,7 +268,7 @@ export class Projector {
   }
 
   /** The gear of a route whose services leave the choice to the agent. */
-  setGear(entry: RouteEntry, gear: keyof typeof Gear): void {
+  setGear(entry: RouteEntry, gear: GearName): void {
     const { rtControl } = this.plane;
     if (entry.gear === 'auto' && this.read.gear(entry.index) !== Gear[gear])
       rtControl.write(entry.index, { gear: Gear[gear] });

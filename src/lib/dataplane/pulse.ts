@@ -1,7 +1,7 @@
 // What moves in the maps, read cheaply enough to be read every second on a node of
 // a thousand routes: counters, open connections, slots and the latency of late.
 // Read-only, and needs no agent.
-import { BackendState, Gear, Latency, Limit, None } from './abi.js';
+import { BackendState, Latency, Limit, None } from './abi.js';
 import {
   admissionModeName,
   enforcedPercentOf,
@@ -11,9 +11,11 @@ import {
   type FieldStatus,
   type RegimeName,
 } from './control.js';
+import { gearName, type GearName } from './gear.js';
 import { connectEdges, latencyEdges, quantileNs, type Edges } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
 import { rangeOf, type Plane } from './plane.js';
+import { suspectFor, type SuspectFor } from './suspicion.js';
 
 export type BackendStateName = Exclude<keyof typeof BackendState, 'free'>;
 
@@ -22,7 +24,10 @@ export interface BackendPulse {
   /** "ip:port". */
   readonly backend: string;
   readonly state: BackendStateName;
+  /** Suspect for every client. */
   readonly suspect: boolean;
+  /** Suspect for one client, whose own connects failed. */
+  readonly suspectForOne: boolean;
   readonly slots: number;
   readonly open: number;
   readonly picks: number;
@@ -39,7 +44,7 @@ export interface RoutePulse {
   /** What the kernel admits by: the operator's override, or the agent's mode. */
   readonly mode: AdmissionModeName;
   readonly overrideLeftMs: number | null;
-  readonly gear: 'single' | 'twin';
+  readonly gear: GearName;
   /** Of a hundred connects, those on which what is judged of backends is acted. */
   readonly enforcedPercent: number;
   readonly slots: number;
@@ -69,7 +74,10 @@ function readersOf({ backends, backendLive, backendCounters, rtControl }: Plane)
     slots: backends.elementReader('slots'),
     open: backendLive.reader('open'),
     failures: backendLive.reader('failures'),
+    accusers: backendLive.reader('accusers'),
     suspectUntilNs: backendLive.reader('suspectUntilNs'),
+    accuserFailures: backendLive.reader('accuserFailures'),
+    accuserUntilNs: backendLive.reader('accuserUntilNs'),
     waiting: backendLive.reader('waiting'),
     picks: backendCounters.reader('picks'),
     established: backendCounters.reader('established'),
@@ -137,7 +145,7 @@ export class Pulse {
       name,
       mode: overridden ? admissionModeName(Number(word & 3n)) : own,
       overrideLeftMs: overridden ? Number((word & ~3n) - nowNs) / nsPerMs : null,
-      gear: this.of.gear(index) === Gear.twin ? 'twin' : 'single',
+      gear: gearName(this.of.gear(index)),
       enforcedPercent: enforcedPercentOf(this.of.observedPercent(index)),
       slots: rangeOf(rtControl.get(index, 'slotRange')[activeTable === 'A' ? 0 : 1] ?? 0n).size,
       picks: this.of.routePicks(index),
@@ -160,12 +168,13 @@ export class Pulse {
       const code = read.state(index);
       if (code === BackendState.free || code === BackendState.retired) continue;
       const route = read.route(index);
-      const failures = read.failures(index);
+      const suspect = this.suspectFor(index, suspectAfter, nowNs);
       const pulse: BackendPulse = {
         index,
         backend: this.backendName(index),
         state: stateName(code),
-        suspect: suspectAfter > 0 && failures >= suspectAfter && nowNs < read.suspectUntilNs(index),
+        suspect: suspect === 'all',
+        suspectForOne: suspect === 'one',
         slots: read.slots(index, table),
         open: read.open(index),
         picks: read.picks(index),
@@ -179,6 +188,24 @@ export class Pulse {
       else known.push(pulse);
     }
     return byRoute;
+  }
+
+  private suspectFor(index: number, suspectAfter: number, nowNs: number): SuspectFor {
+    const { of: read } = this;
+    // Nearly every backend: the other words need not be read.
+    const accuserFailures = read.accuserFailures(index);
+    if (accuserFailures === 0) return 'none';
+    return suspectFor(
+      {
+        failures: read.failures(index),
+        accusers: read.accusers(index),
+        suspectUntilNs: read.suspectUntilNs(index),
+        accuserFailures,
+        accuserUntilNs: read.accuserUntilNs(index),
+      },
+      suspectAfter,
+      nowNs,
+    );
   }
 
   /** The histogram's growth since the last reading, added to what is left of the earlier ones. */

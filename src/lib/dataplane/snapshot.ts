@@ -1,6 +1,6 @@
 // The maps read as a person thinks of them: routes by name, backends by address.
 // Read-only, and needs no agent. What names something missing is shown as such.
-import { BackendState, FlowPhase, Gear, None } from './abi.js';
+import { BackendState, FlowPhase, None } from './abi.js';
 import {
   admissionModeName,
   budgetOf,
@@ -11,11 +11,13 @@ import {
   type Override,
 } from './control.js';
 import { readCounters, type CounterName } from './counters.js';
+import { gearName, type GearName } from './gear.js';
 import { connectEdges, latencyEdges, quantileNs } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
 import { codecs, mapsOf, rangeOf, tableOf, type MapName, type Plane } from './plane.js';
 import { listSockets, type SocketLister, type SocketsRefused } from './sockets.js';
 import type { Struct } from './struct.js';
+import { suspectFor } from './suspicion.js';
 
 export interface RouteView {
   readonly index: number;
@@ -23,7 +25,7 @@ export interface RouteView {
   readonly addresses: readonly { vip: string; port: number; protocol: string }[];
   readonly backends: number;
   readonly slots: number;
-  readonly gear: 'single' | 'twin';
+  readonly gear: GearName;
   readonly admissionMode: AdmissionModeName;
   readonly override: Override | undefined;
   readonly budget: Budget | undefined;
@@ -44,7 +46,10 @@ export interface BackendView {
   readonly slots: number;
   readonly open: number;
   readonly consecutiveFailures: number;
+  /** Suspect for every client. */
   readonly suspect: boolean;
+  /** Suspect for one client, whose own connects failed. */
+  readonly suspectForOne: boolean;
   readonly picks: bigint;
   readonly established: bigint;
   readonly failed: bigint;
@@ -159,7 +164,7 @@ export class Snapshot {
         addresses: addresses.get(index) ?? [],
         backends: backends.get(index) ?? 0,
         slots: rangeOf(control.slotRange[this.table] ?? 0n).size,
-        gear: control.gear === Gear.twin ? 'twin' : 'single',
+        gear: gearName(control.gear),
         admissionMode: admissionModeName(control.admissionMode),
         override: readOverride(this.plane, index, nowNs),
         budget: budgetOf(control.tokenNs, control.burstNs),
@@ -183,6 +188,7 @@ export class Snapshot {
       const live = plane.backendLive.read(index);
       const counters = plane.backendCounters.read(index);
       const { connectHistogram, firstByteHistogram } = counters;
+      const suspect = suspectFor(live, suspectAfter, nowNs);
       views.push({
         index,
         routeIndex: backend.route,
@@ -192,7 +198,8 @@ export class Snapshot {
         slots: backend.slots[this.table] ?? 0,
         open: live.open,
         consecutiveFailures: live.failures,
-        suspect: suspectAfter > 0 && live.failures >= suspectAfter && nowNs < live.suspectUntilNs,
+        suspect: suspect === 'all',
+        suspectForOne: suspect === 'one',
         picks: counters.picks,
         established: counters.established,
         failed: counters.refused + counters.timedOut + counters.unreachable,

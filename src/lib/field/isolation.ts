@@ -47,8 +47,8 @@ export function silenceAgeOf(typicalLog: number | null, knobs: Knobs): number {
 function isUnreachable({ signals, aloneClient, contradicted }: Verdict, knobs: Knobs): boolean {
   const { consecutiveFailures, accusers, dial } = signals;
   if (consecutiveFailures < knobs.isolateAfter) return false;
-  if (aloneClient || accusers > 1 || dial === 'closed') return true;
-  return dial === null && !contradicted.network;
+  if (aloneClient || dial === 'closed') return true;
+  return dial === null && (accusers > 1 || !contradicted.network);
 }
 
 /** What isolates an admitted backend now; null if nothing does. */

@@ -13,7 +13,9 @@ import type { Stalls } from '../../field/signals.js';
 export interface BackendRow extends Quantiles {
   readonly backend: string;
   readonly state: BackendPulse['state'];
+  /** For every client; or for one, whose own connects failed. */
   readonly suspect: boolean;
+  readonly suspectForOne: boolean;
   readonly slots: number;
   readonly share: number;
   readonly open: number;
@@ -146,6 +148,7 @@ function backendRows(
       backend: backend.backend,
       state: backend.state,
       suspect: backend.suspect,
+      suspectForOne: backend.suspectForOne,
       slots: backend.slots,
       share: route.slots === 0 ? 0 : backend.slots / route.slots,
       open: backend.open,

@@ -128,6 +128,12 @@ function backendHead(columns: number): Line {
   ];
 }
 
+/** "!" for every client, "?" for one alone. */
+function suspicion({ suspect, suspectForOne }: BackendRow): string {
+  if (suspect) return '!';
+  return suspectForOne ? '?' : '';
+}
+
 function backendLine(
   { explained }: TopFrame,
   most: number,
@@ -136,7 +142,7 @@ function backendLine(
 ): Line {
   const pressure = explained?.backends.find(({ id }) => id === backend.backend)?.pressure.total;
   const values = [
-    backend.suspect ? `${backend.state}!` : backend.state,
+    `${backend.state}${suspicion(backend)}`,
     String(backend.slots),
     count(backend.picksPerSecond),
     count(backend.failedPerSecond),
