@@ -33,11 +33,11 @@ struct nity_pick {
 	__u32 lane;
 	__u32 index;
 	__u32 slot;
-	__u32 suspects_passed;
-	__u32 suspects_probed;
-	__u32 rewritten;
+	__u16 suspects_passed;
+	__u16 suspects_probed;
+	__u16 rewritten;
 	/* What the agent and the kernel judge of backends is not acted upon. */
-	int observed;
+	__u16 observed;
 	enum nity_counter outcome;
 };
 
@@ -212,13 +212,13 @@ static __always_inline void nity_draw_lot(struct nity_pick *pick, struct nity_po
 	__u32 percent = nity_read(control->observed_percent);
 	__u64 number;
 
-	pick->observed = 0;
-	if (!percent)
-		return;
 	number = nity_read(control->picks) + nity_read(control->refused);
-	pick->observed = (__u32)(nity_mix(~number) >> 32) % 100 < percent;
-	if (pick->observed && !posture->overridden)
-		posture->admission_mode = NITY_ADMISSION_NORMAL;
+	/*
+	 * Below the percentage the difference is negative. Arithmetic, not branches: each
+	 * would be a state of its own for the verifier, carried through the whole decision.
+	 */
+	pick->observed = ((__u32)(nity_mix(~number) >> 32) % 100 - percent) >> 31;
+	posture->admission_mode *= !(pick->observed & !posture->overridden);
 }
 
 /* What a draw yields: a backend of this route with its live state, or the refusal. */
@@ -271,10 +271,8 @@ static __always_inline int nity_take(struct nity_pick *pick, const struct nity_f
 
 	if (pick->backend->state == NITY_BACKEND_RETIRED)
 		return 0;
-	if (pick->observed)
-		return 1;
 	standing = nity_standing(field, pick->live, isolated, pick->client, now_ns);
-	if (standing == NITY_STANDING_CLEAR)
+	if (standing == NITY_STANDING_CLEAR || pick->observed)
 		return 1;
 	if (standing == NITY_STANDING_PROBE_DUE &&
 	    nity_claim_probe(field, pick->live, isolated, now_ns)) {

@@ -117,7 +117,8 @@ static __always_inline void nity_observe_failure(const struct nity_field_state *
 		__u32 accusers = nity_read(live->accusers);
 
 		/* One user's network namespaces bear each other no witness. */
-		if (failures > 1 && accusers && nity_client_user(before) != nity_client_user(client))
+		if (failures > 1 && accusers &&
+		    nity_client_user(before) != nity_client_user(client))
 			accusers = 2;
 		nity_write(live->accusers, accusers ? accusers : 1);
 		nity_write(live->accuser, client);

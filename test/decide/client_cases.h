@@ -8,16 +8,23 @@
 
 #include "expect.h"
 
+/* A small number names a user: the client that it is in its only network namespace. */
+static __u32 named(__u32 client)
+{
+	return client < 0x10000 ? client << 16 | 1 : client;
+}
+
 static void fail(struct node *node, __u32 backend, __u32 client, int times)
 {
 	while (times--)
-		nity_observe_failure(&node->field, &node->live[backend], client,
+		nity_observe_failure(&node->field, &node->live[backend], named(client),
 				     node->model.now_ns);
 }
 
 static enum nity_standing stands(const struct node *node, __u32 backend, __u32 client)
 {
-	return nity_standing(&node->field, &node->live[backend], 0, client, node->model.now_ns);
+	return nity_standing(&node->field, &node->live[backend], 0, named(client),
+			     node->model.now_ns);
 }
 
 /* How many of 64 dials of a user met `backend`; each ends well. */
@@ -101,7 +108,7 @@ static void anothers_success_clears_all_but_the_accuser(struct node *node)
 	fail(node, 1, 8, 2);
 	for (__u32 client = 7; client <= 9; client++)
 		EXPECT(stands(node, 1, client) == NITY_STANDING_SUSPECT);
-	nity_observe_success(&node->live[1], 9);
+	nity_observe_success(&node->live[1], named(9));
 	EXPECT(stands(node, 1, 9) == NITY_STANDING_CLEAR);
 	EXPECT(stands(node, 1, 7) == NITY_STANDING_CLEAR);
 	EXPECT(stands(node, 1, 8) == NITY_STANDING_SUSPECT);
@@ -137,9 +144,9 @@ static void the_accusers_time_is_its_own(struct node *node)
 	fail(node, 1, 7, 100);
 	EXPECT(node->live[1].accuser_until_ns == now + 8 * SECOND);
 	/* Meanwhile others succeed, and then one of them fails by itself. */
-	nity_observe_success(&node->live[1], 9);
+	nity_observe_success(&node->live[1], named(9));
 	fail(node, 1, 8, 1);
-	nity_observe_success(&node->live[1], 9);
+	nity_observe_success(&node->live[1], named(9));
 	fail(node, 1, 8, 1);
 	EXPECT(node->live[1].accuser == 8 && node->live[1].accusers == 1);
 	EXPECT(node->live[1].accuser_until_ns == now + SECOND);
@@ -179,6 +186,19 @@ static void suspicion_after_one_failure_or_never(struct node *node)
 }
 
 /* The agent may have isolated it for longer than the kernel would. */
+/* One user makes as many network namespaces as it likes, where user namespaces let it. */
+static void one_users_namespaces_are_no_two_witnesses(struct node *node)
+{
+	__u32 first = named(7), second = first + 2;
+
+	fail(node, 1, first, 5);
+	fail(node, 1, second, 5);
+	fail(node, 1, first, 5);
+	EXPECT(stands(node, 1, first) == NITY_STANDING_SUSPECT);
+	EXPECT(stands(node, 1, 8) == NITY_STANDING_CLEAR);
+	EXPECT(node->live[1].accusers == 1);
+}
+
 static void a_longer_time_stands(struct node *node)
 {
 	node->live[1].suspect_until_ns = 2000 * SECOND;
@@ -372,6 +392,8 @@ static const struct test client_tests[] = {
 	{ "suspects: a client that recovers begins anew", a_client_that_recovers_begins_anew },
 	{ "suspects: the accuser's time is its own", the_accusers_time_is_its_own },
 	{ "suspects: the accuser's probe is its own", a_probe_of_the_accuser_is_its_own },
+	{ "suspects: not by the network namespaces of one user",
+	  one_users_namespaces_are_no_two_witnesses },
 	{ "suspects: after one failure, or never", suspicion_after_one_failure_or_never },
 	{ "suspects: a longer time stands", a_longer_time_stands },
 	{ "suspects: the accuser alone is not sent back by affinity",
