@@ -152,7 +152,7 @@ static __always_inline int nity_claim_probe(const struct nity_field_state *field
 	       until_ns;
 }
 
-/* What a draw yields: a backend of this route with its live state, or the refusal. */
+/* What a draw yields: a backend of this route, by its handle, with its live state, or the refusal. */
 static __always_inline enum nity_counter nity_draw(struct nity_pick *pick, __u32 index, __u32 route)
 {
 	struct nity_backend *backend;

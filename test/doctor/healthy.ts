@@ -126,7 +126,7 @@ export const healthyPlane: Plane = {
     cluster: healthyFollowing,
   },
   routes: [{ name: 'shop/cart:http', addresses: 1, backends: 4, isolated: 1, override: null }],
-  faults: { retired: [], astray: [], ranges: [], fallbacks: [], miscounted: 0 },
+  faults: { retired: [], astray: [], ranges: [], fallbacks: [], miscounted: 0, addresses: [] },
   use: {
     addresses: { used: 1, capacity: 100 },
     routes: { used: 1, capacity: 100 },

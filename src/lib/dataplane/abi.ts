@@ -48,6 +48,7 @@ export const Limit = {
   maxRoutes: 16384,
   maxSlots: 2097152,
   slotsPerPage: 64,
+  routeIndexBits: 18,
   maxBackends: 131072,
   maxConntrack: 65536,
   maxAffinity: 65536,
@@ -67,7 +68,7 @@ export const None = { none: 0 } as const;
 
 export const Regime = { none: 0, laminar: 1, transition: 2, crisis: 3, recovery: 4 } as const;
 
-export const Schema = { major: 1, minor: 2 } as const;
+export const Schema = { major: 2, minor: 0 } as const;
 
 /** Sizes and offsets in bytes. be16 and be32 are in network order, all else is little-endian. */
 export const layouts = {
@@ -260,7 +261,8 @@ export const layouts = {
       overrideBurstNs: { kind: 'u64', offset: 104 },
       latencyMask: { kind: 'u32', offset: 112 },
       latencySkip: { kind: 'u32', offset: 116 },
-      reserved: { kind: 'u64', offset: 120, count: 1 },
+      handle: { kind: 'u32', offset: 120 },
+      reserved: { kind: 'u32', offset: 124, count: 1 },
     },
   },
   slotPage: { size: 256, fields: { owner: { kind: 'u32', offset: 0, count: 64 } } },

@@ -25,8 +25,8 @@ export const mapNames = [
 ] as const;
 export type MapName = (typeof mapNames)[number];
 
-/** The minor schema that brought a map; those of 1.0 are not named. */
-const since: Partial<Record<MapName, number>> = { trace: 2 };
+/** The minor schema that brought a map; those of 2.0 are not named. */
+const since: Partial<Record<MapName, number>> = {};
 
 /** The maps that a dataplane of this schema has. */
 export function mapsOf(schema: number): MapName[] {
