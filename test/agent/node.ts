@@ -1,6 +1,6 @@
 // A node in memory for histories of an agent: the model's maps, routes told by the ports of
 // their backends, and connects that say which route answered.
-import { Agent } from '../../src/lib/agent/agent.js';
+import { Agent, type Exclusively } from '../../src/lib/agent/agent.js';
 import { defaultKnobs } from '../../src/lib/config/knobs.js';
 import { ipv4ToNumber } from '../../src/lib/dataplane/ipv4.js';
 import { ModelSource, type ModelSizes } from '../../src/lib/dataplane/model-source.js';
@@ -47,8 +47,8 @@ export class Node {
   }
 
   /** A fresh agent over whatever the maps hold, as after a restart. */
-  appoint(plane: Plane = this.plane): Agent {
-    this.agent = new Agent({ plane, knobs: defaultKnobs, exclusively: (change) => change() });
+  appoint(plane: Plane = this.plane, exclusively: Exclusively = (change) => change()): Agent {
+    this.agent = new Agent({ plane, knobs: defaultKnobs, exclusively });
     return this.agent;
   }
 

@@ -369,7 +369,9 @@ export class Agent {
 
 /** That they are full, or that the kernel refused a write. */
 function isOfTheMaps(error: unknown): boolean {
-  return error instanceof InputError || (!(error instanceof NityError) && errnoOf(error) !== undefined);
+  return (
+    error instanceof InputError || (!(error instanceof NityError) && errnoOf(error) !== undefined)
+  );
 }
 
 function inWords({ invariant, route, says }: Violation): string {
