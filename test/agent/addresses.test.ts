@@ -58,6 +58,17 @@ describe('an address on a quiet node', () => {
     expect(node.dial(external)).toBe(8001);
   });
 
+  it('is not served during a hold by a new route, which no table knows', () => {
+    node.plane.setWord('projectionHeldUntilNs', node.plane.nowNs() + 5_000_000_000n);
+    const fresh = route('new', [8201], [external]);
+    node.agent.serve([route('a', [8001], [own]), route('b', [8101], [other]), fresh]);
+    node.tick(2);
+    expect(node.dial(external)).toBe('untranslated');
+    node.pass(5_000);
+    node.tick(2);
+    expect(node.dial(external)).toBe(8201);
+  });
+
   it('returns to the route that still claims it, when the one that took it gives it up', () => {
     node.agent.serve([route('b', [8101], [other, own])], false);
     node.tick(2);

@@ -4,7 +4,7 @@
 import type { Agent } from '../../src/lib/agent/agent.js';
 import { Health } from '../../src/lib/agent/health.js';
 import { defaultKnobs } from '../../src/lib/config/knobs.js';
-import { BackendState } from '../../src/lib/dataplane/abi.js';
+import { BackendState, Counter } from '../../src/lib/dataplane/abi.js';
 import { fieldFaults } from '../../src/lib/dataplane/field-faults.js';
 import { flip } from '../../src/lib/dataplane/flip.js';
 import { tableOf, type Plane } from '../../src/lib/dataplane/plane.js';
@@ -98,6 +98,7 @@ export class History {
       try {
         this.step(step);
         this.glance();
+        this.requireNoBreach();
       } catch (error) {
         if (error instanceof Wrong) throw new Wrong(`step ${i + 1}, ${step.do}: ${error.message}`);
         throw error;
@@ -206,7 +207,9 @@ export class History {
 
   /** Tells the agent these services as they are, and the others as it knows them. */
   private serve(fresh: readonly number[], isWhole: boolean): void {
-    const { agent = this.appoint() } = this;
+    const agent = this.agent ?? this.appoint();
+    // Killed before it heard of anything.
+    if (agent === undefined) return;
     const routes = new Map<number, Route>();
     for (const service of this.wanted.keys()) {
       const told = this.told.get(service);
@@ -219,7 +222,7 @@ export class History {
     this.toldOwner = [...this.owner];
     this.ticks = 0;
     const isDone = this.alive(() => {
-      agent?.serve([...routes.values()], isWhole);
+      agent.serve([...routes.values()], isWhole);
     });
     if (!isDone || !isWhole) return;
     this.owner.forEach((owner, vip) => {
@@ -342,6 +345,15 @@ export class History {
     } else {
       if (must) throw new Wrong(`${vipOf(vip)} was ${answer}`);
       if (this.isSettled) this.require(vip, answer, may.size === 0 ? 'untranslated' : 'refused');
+    }
+  }
+
+  /** The kernel is the last to notice a slot that leads elsewhere; no history may come to that. */
+  private requireNoBreach(): void {
+    for (const counter of [Counter.refusedBoundary, Counter.refusedIncomplete]) {
+      const key = Uint8Array.of(counter, 0, 0, 0);
+      const count = this.node.plane.handle('counters').lookup(key);
+      if (count?.some((byte) => byte !== 0)) throw new Wrong('the kernel refused a stray slot');
     }
   }
 

@@ -24,7 +24,11 @@ import { fileSystemType, RingBuffer, type BpfMap } from '../../src/lib/dataplane
 import { openPlane } from '../../src/lib/dataplane/pins.js';
 import { codecs, type Plane } from '../../src/lib/dataplane/plane.js';
 import { Projector } from '../../src/lib/dataplane/projector.js';
-import { handleAt, type RouteHandle, type RouteIndex } from '../../src/lib/dataplane/route-handle.js';
+import {
+  handleAt,
+  type RouteHandle,
+  type RouteIndex,
+} from '../../src/lib/dataplane/route-handle.js';
 import { Snapshot, type BackendView } from '../../src/lib/dataplane/snapshot.js';
 import type { Struct } from '../../src/lib/dataplane/struct.js';
 import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';

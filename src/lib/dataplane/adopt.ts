@@ -71,9 +71,10 @@ class Adoption {
       }
       book.routeIndexes.adopt(index);
       const name = plane.routeNames.get(index, 'name') as RouteName;
-      const entry = freshEntry(name, index, handle);
-      entry.tables[this.active].version = entry.tables[otherTable(this.active)].version = -1;
       const isItself = routeIndexOf(handle) === index;
+      // With another's handle nothing leads to it.
+      const entry = freshEntry(name, index, isItself ? handle : (None.none as RouteHandle));
+      entry.tables[this.active].version = entry.tables[otherTable(this.active)].version = -1;
       if (isItself) this.byHandle.set(handle, entry);
       if (isItself && !book.routes.has(name)) book.routes.set(name, entry);
       else this.abandon(entry, isItself);
