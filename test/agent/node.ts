@@ -37,6 +37,7 @@ export class Node {
   readonly plane: Plane;
   agent: Agent;
   private readonly sockets: ModelSockets;
+  private readonly numbers = new Map<string, number>();
 
   constructor(sizes?: ModelSizes) {
     this.source = new ModelSource(defaultKnobs, sizes);
@@ -69,7 +70,9 @@ export class Node {
 
   dial(vip: string): Answer {
     const nowNs = Number(this.source.model.nowNs());
-    const port = this.sockets.connect(0, nowNs, ipv4ToNumber(vip), servicePort);
+    const number = this.numbers.get(vip) ?? ipv4ToNumber(vip);
+    this.numbers.set(vip, number);
+    const port = this.sockets.connect(0, nowNs, number, servicePort);
     if (port === servicePort) return 'untranslated';
     if (port < 0) return 'refused';
     this.sockets.established(0, nowNs);
