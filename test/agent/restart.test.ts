@@ -65,6 +65,22 @@ describe('after a restart of the agent', () => {
     }
   });
 
+  it('a service that fits only in pieces is served: the table is laid out anew', () => {
+    node = new Node({ slots: 256, routes: 32, backends: 128, addresses: 32, flows: 64 });
+    const small = (i: number) => route(`s${i}`, [8001 + i], [`127.96.0.${i + 1}`]);
+    node.agent.serve([0, 1, 2, 3].map(small));
+    node.tick(2);
+    node.agent.serve([small(1), small(3)]);
+    node.tick(2);
+    node.agent.serve([small(1), small(3), route('large', ports(8101, 16), ['127.96.0.9'])]);
+    expect(node.tick(2).outcome.kind).not.toBe('unsafe');
+    expect(node.answers('127.96.0.2')).toEqual([8002]);
+    expect(node.answers('127.96.0.4')).toEqual([8004]);
+    expect(ports(8101, 16)).toEqual(expect.arrayContaining(node.answers('127.96.0.9')));
+    node.tick(2);
+    expect(faults()).toEqual(sound);
+  });
+
   it('two thousand new services are served', () => {
     const large = { slots: 524_288, routes: 4096, backends: 8192, addresses: 8192, flows: 64 };
     node = new Node(large);

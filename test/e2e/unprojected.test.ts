@@ -15,8 +15,8 @@ import { ApiServer } from '../kubernetes/api-server.js';
 import { node, service, slice } from '../kubernetes/objects.js';
 
 // Its thread is of the built nity, which this is not.
-vi.mock('../../src/lib/kubernetes/way-in.js', async (actual) => {
-  const wayIn = await actual<typeof import('../../src/lib/kubernetes/way-in.js')>();
+vi.mock(import('../../src/lib/kubernetes/way-in.js'), async (actual) => {
+  const wayIn = await actual();
   return { ...wayIn, findWayIn: wayIn.findWayInHere };
 });
 

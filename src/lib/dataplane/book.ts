@@ -194,7 +194,12 @@ export class Book {
       try {
         return this.fallback.allocate(of);
       } catch (error) {
-        if (!(error instanceof InputError) || of / 2 < least) throw error;
+        if (!(error instanceof InputError)) throw error;
+        if (of / 2 >= least) continue;
+        // Rather one that has not rested than none at all.
+        if (this.restingFallback.length === 0) throw error;
+        this.wakeFallback(nowNs + graceNs);
+        of = size * 2;
       }
     }
   }

@@ -9,7 +9,7 @@ import { readCounters, type CounterName } from './counters.js';
 import { ipv4ToText } from './ipv4.js';
 import { BpfMap, RingBuffer } from './native.js';
 import { lockAsListener, mapPin, openPlane } from './pins.js';
-import { codecs, describeSchema, mapsOf, rangeOf, tableOf, type Plane } from './plane.js';
+import { codecs, rangeOf, tableOf, type Plane } from './plane.js';
 import { handleAt, routeIndexOf, type RouteHandle } from './route-handle.js';
 import { StructArray, type Struct } from './struct.js';
 
@@ -98,7 +98,6 @@ export class Listener {
   static begin(pinPath: string, wanted: (plane: Plane) => Wanted, budget: number): Listener {
     const plane = openPlane(pinPath);
     try {
-      requireTracing(plane);
       const asked = wanted(plane);
       const lock = lockAsListener(pinPath);
       try {
@@ -240,15 +239,6 @@ function olderPrograms(): SchemaError {
   return new SchemaError(
     'The programs that run are of an older nity, which says of a decision not who asked for it.',
     'Upgrade them in place with `nity load`: no connect is lost.',
-  );
-}
-
-function requireTracing(plane: Plane): void {
-  const schema = plane.fieldState.get(0, 'schema');
-  if (mapsOf(schema).includes('trace')) return;
-  throw new SchemaError(
-    `The dataplane that is loaded has schema ${describeSchema(schema)}, which tells no decisions.`,
-    'Upgrade it in place with `nity load`: no connect is lost.',
   );
 }
 
