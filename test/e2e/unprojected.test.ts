@@ -74,10 +74,13 @@ describe.skipIf(unavailable !== undefined)('an agent that cannot project its fie
   });
   afterEach(async () => {
     vi.restoreAllMocks();
-    await run?.end();
-    await api?.stop();
-    await rig.stop();
-    [run, api] = [undefined, undefined];
+    try {
+      await run?.end();
+    } finally {
+      await api?.stop();
+      await rig.stop();
+      [run, api] = [undefined, undefined];
+    }
   });
 
   const fromFile = (): RouteSource => {
