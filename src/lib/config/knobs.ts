@@ -177,10 +177,10 @@ export const knobSchema = {
     'How many times slower than normal an answer must be to speak for isolation.',
   ),
   isolateEvidence: number(
-    'octaves',
+    'bits',
     [1, 1_000],
-    8,
-    'How much slow answers must exceed that, in sum of doublings, to isolate a backend.',
+    26,
+    'By how many bits a backend’s outcomes must be likelier if it is at fault than if it is like its peers, to isolate it.',
   ),
   silenceMs: integer(
     'ms',

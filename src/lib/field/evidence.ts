@@ -11,7 +11,7 @@ import type { BackendMemory, BackendSignals, ClientSignals, LaneMemory } from '.
  * Bits from which a backend is at fault. A backend is looked at in every tick for years, so
  * this is what chance alone brings about once in 67 million times.
  */
-export const convictingBits = 26;
+const convictingBits = 26;
 /**
  * What one bad outcome can say at most: it takes three. Two in a row may as well be the
  * first two of a kind of request that takes long by design.
@@ -46,6 +46,22 @@ function accumulate(
 ): number {
   const after = Math.max(0, before + bad * bits - good * goodBits(knobs));
   return bad + good > 0 ? after : faded(after * (1 - gain(dtMs, evidenceMs)));
+}
+
+/**
+ * The bits of slow answers. Those of one tick count as one: a pause of the backend or of
+ * this node is a single event, however many answers wait for its end.
+ */
+export function latencyBits(
+  before: number,
+  slow: number,
+  inTime: number,
+  peers: Peers,
+  dtMs: number,
+  knobs: Knobs,
+): number {
+  const bits = Math.min(mostBits, slow * bitsOf(peers.slow, peers.answers, 0));
+  return accumulate(before, slow > 0 ? 1 : 0, inTime, bits, dtMs, knobs);
 }
 
 /** The bits of failed connects. */

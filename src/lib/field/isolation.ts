@@ -9,8 +9,7 @@ import type { BackendMemory, BackendSignals, Circuit } from './types.js';
 /** What the tick says of a backend, beside its memory. */
 export interface Verdict {
   readonly signals: BackendSignals;
-  /** Evidence that isolates in this regime: of slow answers in octaves, of the rest in bits. */
-  readonly isolateOctaves: number;
+  /** Bits of evidence that isolate in this regime. */
   readonly isolateBits: number;
   /** Bits that the requests which wait now add to those of its service. */
   readonly waitingBits: number;
@@ -53,7 +52,7 @@ function isUnreachable({ signals, aloneClient, contradicted }: Verdict, knobs: K
 
 /** What isolates an admitted backend now; null if nothing does. */
 function grounds(memory: BackendMemory, verdict: Verdict, knobs: Knobs): IsolationCause | null {
-  const { contradicted, isolateBits, isolateOctaves, waitingBits } = verdict;
+  const { contradicted, isolateBits, waitingBits } = verdict;
   if (isUnreachable(verdict, knobs)) return 'errors';
   if (memory.networkBits >= isolateBits && !contradicted.network) return 'errors';
   if (contradicted.service) return null;
@@ -62,7 +61,7 @@ function grounds(memory: BackendMemory, verdict: Verdict, knobs: Knobs): Isolati
       ? 'silence'
       : 'errors';
   }
-  return memory.evidence >= isolateOctaves ? 'latency' : null;
+  return memory.evidence >= isolateBits ? 'latency' : null;
 }
 
 /** The first time until a probe: short where it costs no client a request. */
