@@ -81,7 +81,7 @@ export const knobSchema = {
   latencyMs: integer(
     'ms',
     [100, 600_000],
-    3_000,
+    4_500,
     'Time constant of the moving averages and counts.',
   ),
   referenceMs: integer(
