@@ -191,8 +191,8 @@ export const knobSchema = {
   silenceFactor: number(
     '1',
     [2, 10_000],
-    32,
-    'How many normal latencies an unanswered request must be old to be called silence.',
+    4,
+    'How many times the peers’ slowest answer of late an unanswered request must be old to be called silence.',
   ),
   isolationMs: integer(
     'ms',

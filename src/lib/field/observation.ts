@@ -5,7 +5,7 @@ import { log2, median, must } from './arithmetic.js';
 import {
   bitsOfWait,
   heardByLanes,
-  isContradicted,
+  contradictionOf,
   networkBits,
   networkWord,
   serviceBits,
@@ -130,8 +130,8 @@ function accuse(
     },
     waitingBits: waitBits * waitedLong,
     contradicted: {
-      network: isContradicted(lanes, 'network', accusedMs, memoryMs),
-      service: isContradicted(lanes, 'service', accusedMs, memoryMs),
+      network: contradictionOf(lanes, 'network', accusedMs, memoryMs),
+      service: contradictionOf(lanes, 'service', accusedMs, memoryMs),
     },
   };
 }
@@ -176,12 +176,14 @@ export function observe(
       made,
       {
         signals,
+        // A connect that fails may fail for want of a way from the agent to any of them.
+        dial: others.reached ? signals.dial : null,
         isolateBits: knobs.isolateEvidence * strict.evidence,
         waitingBits,
         contradicted,
         inGame: before.systemic,
         aloneClient: route.clients < 2,
-        silenceAgeMs: silenceAgeOf(others.typicalLog, knobs),
+        silenceAgeMs: silenceAgeOf(others.slowestLog, knobs),
         bad: signals.failures > 0 || (signals.unserved > 0 && unservedSays),
         slow: isSlow,
         good,

@@ -20,6 +20,8 @@ export interface Peers {
   readonly slow: number;
   /** The slowest answer of late, in log2 of microseconds. */
   readonly slowestLog: number | null;
+  /** The agent's own connect reached one of them: so its connects are to be believed. */
+  readonly reached: boolean;
   /** Mean of the requests that they work on; null when nobody's are measured. */
   readonly working: number | null;
 }
@@ -84,6 +86,7 @@ export function peersOf(
   const typical: number[] = [];
   let working = 0;
   let measured = 0;
+  let reached = 0;
   const own = memories.map((memory, i) => {
     const signals = must(backends[i]);
     const isPeer = memory.circuit.kind !== 'isolated';
@@ -98,6 +101,7 @@ export function peersOf(
       total.waiting += waiting;
       total.answers += memory.answers;
       total.slow += memory.slow;
+      if (signals.dial === 'open') reached++;
       if (memory.slowestLog !== null) slowest.add(memory.slowestLog);
       if (log !== null) typical.push(log);
       if (memory.working !== null) {
@@ -105,10 +109,11 @@ export function peersOf(
         measured++;
       }
     }
-    return { memory, mine, log, waiting: isPeer ? waiting : 0, isPeer };
+    const opened = isPeer && signals.dial === 'open' ? 1 : 0;
+    return { memory, mine, log, waiting: isPeer ? waiting : 0, isPeer, opened };
   });
   const sorted = Float64Array.from(typical).sort();
-  return own.map(({ memory, mine, log, waiting, isPeer }): Peers => {
+  return own.map(({ memory, mine, log, waiting, isPeer, opened }): Peers => {
     const counted = isPeer && memory.working !== null;
     const others = measured - (counted ? 1 : 0);
     return {
@@ -119,6 +124,7 @@ export function peersOf(
       waiting: total.waiting - waiting,
       answers: Math.max(0, total.answers - mine.answers),
       slow: Math.max(0, total.slow - mine.slow),
+      reached: reached > opened,
       typicalLog: medianWithout(sorted, log),
       slowestLog: slowest.without(isPeer ? memory.slowestLog : null),
       working:

@@ -81,7 +81,9 @@ function lateOctaves(
   const away = own.logSum / own.answers - others.typicalLog;
   const chance =
     chanceSigmas * Math.sqrt(spread * (1 / own.answers + 1 / Math.max(1, others.answers)));
-  const noise = Math.max(chance, bucketOctaves, log2(1 + knobs.noise));
+  // Within one bucket nothing averages out.
+  const grain = spread < bucketOctaves * bucketOctaves ? bucketOctaves : 0;
+  const noise = Math.max(chance, grain, log2(1 + knobs.noise));
   return shrunk(beyondNoise(away, noise), 0, own.answers, knobs.shrinkage);
 }
 
