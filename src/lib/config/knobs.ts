@@ -138,7 +138,7 @@ export const knobSchema = {
   deadBand: number(
     'ratio',
     [0, 1],
-    0.3,
+    0.4,
     'Part of its fair share by which a backend must be off to move.',
   ),
   settleBand: number(

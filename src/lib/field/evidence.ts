@@ -8,15 +8,11 @@ import type { Peers } from './peers.js';
 import type { BackendMemory, BackendSignals, ClientSignals, LaneMemory } from './types.js';
 
 /**
- * Bits from which a backend is at fault. A backend is looked at in every tick for years, so
- * this is what chance alone brings about once in 67 million times.
+ * What one bad outcome can say at most: of the 26 bits that isolate (`isolateEvidence`) it
+ * takes three. Two in a row may as well be the first two of a kind of request that takes
+ * long by design.
  */
-const convictingBits = 26;
-/**
- * What one bad outcome can say at most: it takes three. Two in a row may as well be the
- * first two of a kind of request that takes long by design.
- */
-const mostBits = convictingBits / 3;
+const mostBits = 9;
 /** Time constant of evidence while there are no outcomes. */
 const evidenceMs = 20_000;
 
@@ -180,7 +176,7 @@ export function heardByLanes(
 const contradicts = 3;
 const goodPerBad = 4;
 /** Another client that was not heard for as long as it takes for so many of its connects has left. */
-const expectedWords = 3;
+const expectedWords = 12;
 const patienceMs = 10_000;
 
 /** What the clients other than the accuser say: against its word, nothing yet, or nothing at all. */

@@ -112,12 +112,21 @@ function remainingOf(circuit: Isolated, dial: DialOutcome | null, dtMs: number):
     : remainingMs;
 }
 
+function answers({ good, slow }: Verdict): boolean {
+  return good || slow;
+}
+
 /** Waits, lets the kernel send one probe, and judges by it alone. */
 function probe(before: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): Circuit {
   const { signals } = verdict;
   const isolatedForMs = before.isolatedForMs + dtMs;
   const remainingMs = remainingOf(before, verdict.dial, dtMs);
   const circuit = { ...before, remainingMs, isolatedForMs };
+  if (before.cause === 'silence' && before.probedForMs === null && answers(verdict)) {
+    // It answers what it was asked before: late, but not silent. A probe costs nobody an answer.
+    const soonMs = Math.min(remainingMs, knobs.isolationMs);
+    return { ...circuit, cause: 'latency', cooldownMs: knobs.isolationMs, remainingMs: soonMs };
+  }
   if (remainingMs > 0) return circuit;
   const heard = verdict.good || verdict.slow || verdict.bad;
   if (circuit.probedForMs === null && signals.picks === 0 && !heard) return circuit;
