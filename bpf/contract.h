@@ -28,6 +28,8 @@ enum nity_limit {
 	NITY_MAX_SLOTS = 2097152,
 	/* Also the fewest slots a route may have, so that its range is whole pages. */
 	NITY_SLOTS_PER_PAGE = 64,
+	/* Of a route handle: its index in the lower bits, its generation in the rest. */
+	NITY_ROUTE_INDEX_BITS = 18,
 	NITY_MAX_BACKENDS = 131072,
 	NITY_MAX_CONNTRACK = 65536,
 	NITY_MAX_AFFINITY = 65536,
@@ -171,7 +173,19 @@ enum nity_counter {
 	NITY_COUNTERS,
 };
 
-/* routes: the exact address a client dials. The value is a route group's index. */
+/*
+ * A route handle names one route group for as long as it lives: the generation
+ * counts how often its index was given out, so what an index's last holder left
+ * behind (an address, a slot, a backend, a memory) is not taken for its next
+ * holder's. Addresses, backends, flows, affinities and events hold handles; the
+ * arrays rt_control and route_names are indexed by nity_route_index().
+ */
+static inline __u32 nity_route_index(__u32 handle)
+{
+	return handle & ((1U << NITY_ROUTE_INDEX_BITS) - 1);
+}
+
+/* routes: the exact address a client dials. The value is a route's handle. */
 struct nity_route_key {
 	__be32 vip;
 	__be16 port;
@@ -246,7 +260,9 @@ struct nity_rt_control {
 	__u32 latency_mask;
 	/* Of a measured flow that is kept alive, so many exchanges after a measured one are not. */
 	__u32 latency_skip;
-	__u64 reserved[1];
+	/* Kept when the route is gone: the next holder of its index counts on from it. */
+	__u32 handle;
+	__u32 reserved[1];
 
 	/* Who dials this route, by lane; 0 for a lane that is free. The agent frees idle ones. */
 	__u32 clients[NITY_LANES];
@@ -266,7 +282,7 @@ struct nity_route_name {
 	char name[NITY_ROUTE_NAME_BYTES];
 };
 
-/* backends: an index is one endpoint of one route; generation counts its reuses. */
+/* backends: an index is one endpoint of one route, by its handle; generation counts its reuses. */
 struct nity_backend {
 	__be32 address;
 	__be16 port;
@@ -499,6 +515,7 @@ NITY_ASSERT_SIZE(struct nity_rt_control, 192);
 NITY_ASSERT_AT(struct nity_rt_control, override_word, 24);
 NITY_ASSERT_AT(struct nity_rt_control, bucket_ns, 64);
 NITY_ASSERT_AT(struct nity_rt_control, clients, 128);
+NITY_ASSERT_AT(struct nity_rt_control, handle, 120);
 NITY_ASSERT_SIZE(struct nity_slot_page, 256);
 NITY_ASSERT_SIZE(struct nity_route_name, 160);
 NITY_ASSERT_SIZE(struct nity_backend, 32);
@@ -517,6 +534,7 @@ NITY_ASSERT_SIZE(struct nity_trace, 64);
 NITY_ASSERT_SIZE(struct nity_event, 104);
 NITY_ASSERT_AT(struct nity_event, cost_ns, 60);
 
+_Static_assert(NITY_MAX_ROUTES <= 1 << NITY_ROUTE_INDEX_BITS, "routes outgrew their handles");
 _Static_assert((int)NITY_COUNTERS <= (int)NITY_MAX_COUNTERS, "counters outgrew their map");
 
 #endif

@@ -221,7 +221,7 @@ static __always_inline void nity_draw_lot(struct nity_pick *pick, struct nity_po
 	posture->admission_mode *= !(pick->observed & !posture->overridden);
 }
 
-/* What a draw yields: a backend of this route with its live state, or the refusal. */
+/* What a draw yields: a backend of this route, by its handle, with its live state, or the refusal. */
 static __always_inline enum nity_counter nity_draw(struct nity_pick *pick, __u32 index, __u32 route)
 {
 	struct nity_backend *backend;

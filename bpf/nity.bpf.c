@@ -38,6 +38,11 @@ static __always_inline void decide(struct nity_pick *pick, struct nity_posture *
 				   __u32 route)
 {
 	nity_posture(posture, field, control, bpf_ktime_get_ns());
+	/* The index is another's by now: neither its valve nor its backends are this route's. */
+	if (nity_read(control->handle) != route) {
+		pick->outcome = NITY_REFUSED_BOUNDARY;
+		return;
+	}
 	nity_draw_lot(pick, posture, control);
 	pick->outcome = nity_admit(control, posture);
 	if (pick->outcome != NITY_COUNTERS)
@@ -48,11 +53,12 @@ static __always_inline void decide(struct nity_pick *pick, struct nity_posture *
 	nity_pick(pick, field, control, posture, dial, route);
 }
 
-/* Returns the decision; on a pick, *backend says where to rewrite to. */
+/* Returns the decision; `route` is a handle. On a pick, *backend says where to rewrite to. */
 static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nity_backend **backend)
 {
 	struct nity_field_state *field = field_at();
-	struct nity_rt_control *control = bpf_map_lookup_elem(&rt_control, &route);
+	__u32 index = nity_route_index(route);
+	struct nity_rt_control *control = bpf_map_lookup_elem(&rt_control, &index);
 	struct nity_backend_counters *backend_count;
 	struct bpf_sock *sk = dial->ctx->sk;
 	struct nity_posture posture = { 0 };
@@ -78,7 +84,10 @@ static __always_inline int serve(struct nity_dial *dial, __u32 route, struct nit
 		earlier = bpf_sk_storage_get(&sk_flow, sk, 0, 0);
 		if (earlier)
 			release_earlier(earlier);
-		turn = __sync_fetch_and_add(&control->refused, 1);
+		/* A refusal for want of this route's control is not to be booked on another's. */
+		turn = nity_read(control->handle) == route ?
+			       __sync_fetch_and_add(&control->refused, 1) :
+			       0;
 		if (nity_traced(field, &posture, turn))
 			tell(dial, &pick, &posture, route, turn);
 		bpf_set_retval(-ECONNREFUSED);
@@ -341,6 +350,7 @@ int nity_ingress(struct __sk_buff *skb)
 	struct nity_ledger ledger;
 	struct nity_payload payload = { 0 };
 	struct nity_flow *flow;
+	__u32 index;
 
 	if (!sk)
 		return NITY_CONTINUE;
@@ -350,7 +360,8 @@ int nity_ingress(struct __sk_buff *skb)
 	if (!payload_of(skb, &payload) || !ledger_of(&ledger, flow))
 		return NITY_CONTINUE;
 	nity_observe_answer(flow, &ledger, payload.ack, payload.first, bpf_ktime_get_ns());
-	control = bpf_map_lookup_elem(&rt_control, &flow->route);
+	index = nity_route_index(flow->route);
+	control = bpf_map_lookup_elem(&rt_control, &index);
 	if (control && flow->exchange == NITY_EXCHANGE_LATER)
 		flow->skip = nity_read(control->latency_skip);
 	return NITY_CONTINUE;

@@ -95,7 +95,7 @@ export default class Trace extends NityCommand<typeof Trace> {
     const route = flag ?? word;
     const snapshot = new Snapshot(plane);
     return {
-      route: route === undefined ? undefined : selectRoutes(snapshot.routes(), route)[0]?.index,
+      route: route === undefined ? undefined : selectRoutes(snapshot.routes(), route)[0]?.handle,
       backend: backend === undefined ? undefined : backendOf(snapshot, backend),
       outcomes: outcome?.flatMap(named),
       pid,

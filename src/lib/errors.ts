@@ -102,6 +102,18 @@ export class UnsafeError extends NityError {
   }
 }
 
+/** The agent's own record of the maps contradicts itself: what it would write next could be wrong. */
+export class BrokenBookError extends NityError {
+  constructor(whatHappened: string) {
+    super(
+      'BROKEN_BOOK',
+      5,
+      whatHappened,
+      'Restart the agent: it makes its record anew from the maps. Report this, with `nity bugreport`.',
+    );
+  }
+}
+
 /** errno's name, as Node and the addon put it on an Error; undefined for anything else. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;

@@ -18,7 +18,7 @@ interface Node {
 function tick({ ttfMs = far, stalledTicks = 0, outcome = 'unchanged' }: Node = {}): Tick {
   return {
     knobs,
-    outcome: { kind: outcome },
+    outcome: outcome === 'unsafe' ? { kind: outcome, why: 'it is broken.' } : { kind: outcome },
     field: {
       node: {
         exhaustion: { resource: 'memory', used: 1, limit: 2, perSecond: 1, ttfMs },
@@ -81,6 +81,29 @@ describe('liveness', () => {
 
   it('is kept by a node under strain: a restart would only add to it', () => {
     expect(new Trial().run(5_000, { ttfMs: 1_000, stalledTicks: 10 }).ok('liveness')).toBe(true);
+  });
+});
+
+describe('liveness of an agent whose field cannot be projected', () => {
+  it('is lost after ten seconds, with the reason', () => {
+    const trial = new Trial().run(1_000).run(10_000, { outcome: 'unsafe' });
+    expect(trial.ok('liveness')).toBe(true);
+    trial.run(200, { outcome: 'unsafe' });
+    expect(trial.health.ask('liveness', trial.now)).toMatchObject({
+      ok: false,
+      why: [
+        'no field could be projected for 10000 ms',
+        'the field is not projected: it is broken.',
+      ],
+      numbers: { unprojectedMs: 10_000, unprojectedMsMax: 10_000 },
+    });
+  });
+
+  it('is kept if one field in between was projected, and not if one tick was only late', () => {
+    const trial = new Trial().run(9_000, { outcome: 'unsafe' }).run(200);
+    expect(trial.run(9_000, { outcome: 'unsafe' }).ok('liveness')).toBe(true);
+    trial.run(200, { outcome: 'late' });
+    expect(trial.run(1_200, { outcome: 'unsafe' }).ok('liveness')).toBe(false);
   });
 });
 

@@ -75,7 +75,7 @@ static void reuse(struct node *node, __u32 backend, struct input *input)
 	memset(&node->counts[backend], 0, sizeof(node->counts[backend]));
 	memset(&node->clients[backend], 0, sizeof(node->clients[backend]));
 	node->backends[backend].generation++;
-	node->backends[backend].route = next(input) % TEST_ROUTES;
+	node->backends[backend].route = HANDLE(next(input) % TEST_ROUTES);
 }
 
 static void control_change(struct nity_rt_control *control, __u64 now_ns, struct input *input)
@@ -121,11 +121,11 @@ static void disturb(struct node *node, struct input *input)
 	__u32 which = next(input), value = next(input);
 	struct nity_slot_page *pages[] = { node->a, node->b, node->fallback };
 
-	switch (which % 10) {
+	switch (which % 11) {
 	case 0:
 	case 1:
 	case 2: /* any owner at all, of this route, of another, or of nobody */
-		pages[which % 10][which / 10 % 2].owner[value % 64] = next(input);
+		pages[which % 11][which / 11 % 2].owner[value % 64] = next(input);
 		break;
 	case 3:
 		node->backends[value % TEST_BACKENDS].state = next(input) % 5;
@@ -134,7 +134,7 @@ static void disturb(struct node *node, struct input *input)
 		reuse(node, value % TEST_BACKENDS, input);
 		break;
 	case 5:
-		control_change(&node->control[1 + which / 10 % 2], node->model.now_ns, input);
+		control_change(&node->control[1 + which / 11 % 2], node->model.now_ns, input);
 		break;
 	case 6:
 		node->field.table_epoch[value & 1] = next(input) % 8;
@@ -149,6 +149,9 @@ static void disturb(struct node *node, struct input *input)
 		break;
 	case 9: /* one that does not exist, too */
 		node->field.latency = value % 3;
+		break;
+	case 10: /* the index is given to another route, and given back */
+		node->control[1 + which / 11 % 2].handle ^= (value & 1) << NITY_ROUTE_INDEX_BITS;
 		break;
 	}
 }
@@ -246,6 +249,7 @@ static void dial_and_check(struct world *world, struct nity_model_socket *socket
 	__u64 refused = count_between(node, NITY_REFUSED_HARD, NITY_REFUSED_BOUNDARY);
 	__u32 mode = mode_of(node, control);
 	struct nity_model_address address = { VIP(route), htons(80) };
+	int is_own = control->handle == HANDLE(route);
 	__u32 backend = nity_model_dial(&node->model, socket, &address) ?
 				0 :
 				ntohl(address.address) - 0x7f000000u;
@@ -257,15 +261,18 @@ static void dial_and_check(struct world *world, struct nity_model_socket *socket
 	REQUIRE(picked + refused == 1);
 	REQUIRE((backend != 0) == (picked == 1));
 	REQUIRE(control->picks - before.picks == picked);
-	REQUIRE(control->refused - before.refused == refused);
+	/* What is refused because the index is another's by now is not that one's refusal. */
+	REQUIRE(control->refused - before.refused == (is_own ? refused : 0));
+	REQUIRE(is_own || outcome == NITY_REFUSED_BOUNDARY);
 	REQUIRE(nity_refused(outcome) == (int)refused);
 	REQUIRE(control->turns - before.turns <= NITY_DRAWS);
-	check_admission(world, route, check_observed(node, control, mode), outcome);
+	if (is_own)
+		check_admission(world, route, check_observed(node, control, mode), outcome);
 	if (backend) {
 		REQUIRE(backend < TEST_BACKENDS);
-		REQUIRE(node->backends[backend].route == route);
+		REQUIRE(node->backends[backend].route == HANDLE(route));
 		REQUIRE(node->backends[backend].state != NITY_BACKEND_FREE);
-		REQUIRE(socket->flow.backend == backend && socket->flow.route == route);
+		REQUIRE(socket->flow.backend == backend && socket->flow.route == HANDLE(route));
 		REQUIRE(socket->flow.phase == NITY_FLOW_PICKED && socket->flow.lane < NITY_LANES);
 	}
 }

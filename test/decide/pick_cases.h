@@ -132,9 +132,9 @@ static void twin_admits_nobody_by_the_back_door(struct node *node)
 	node->backends[2].state = NITY_BACKEND_FREE;
 	EXPECT(twin_of(node) == 1);
 	node->backends[2].state = NITY_BACKEND_HEALTHY;
-	node->backends[2].route = 2;
+	node->backends[2].route = HANDLE(2);
 	EXPECT(twin_of(node) == 1);
-	node->backends[2].route = 1;
+	node->backends[2].route = HANDLE(1);
 	make_suspect(node, 2);
 	EXPECT(twin_of(node) == 1);
 	/* Nor does a suspect whose time is over get its probe here. */
@@ -189,7 +189,7 @@ static const struct {
 static void boundary_is_never_crossed(struct node *node)
 {
 	/* FREE, though its other words say that it is ours. */
-	node->backends[12].route = 1;
+	node->backends[12].route = HANDLE(1);
 	for (int lost = 0; lost < 2; lost++) {
 		for (size_t i = 0; i < COUNT(strangers); i++) {
 			__u64 before = node->counters[strangers[i].reason];
@@ -203,6 +203,26 @@ static void boundary_is_never_crossed(struct node *node)
 	}
 	for (int i = 0; i < TEST_BACKENDS; i++)
 		EXPECT(node->counts[i].picks == 0 && node->live[i].open == 0);
+}
+
+/* What a wrong allocator did: route 1's index is opened for another, whose backends fill its slots. */
+static void an_index_given_out_twice_serves_its_last_holder_alone(struct node *node)
+{
+	__u32 other = 4u << NITY_ROUTE_INDEX_BITS | 1;
+
+	node->control[1].handle = other;
+	for (int i = 1; i <= 4; i++)
+		node->backends[i].route = other;
+	for (int lost = 0; lost < 2; lost++) {
+		EXPECT(dial(node, 1) == 0);
+		EXPECT(node->counters[NITY_REFUSED_BOUNDARY] == 1 + (__u64)lost);
+		lose_the_agent(node);
+	}
+	/* Nor are its refusals the other's. */
+	EXPECT(node->control[1].refused == 0 && node->control[1].turns == 0);
+	nity_hash_update(&node->routes,
+			 &(struct nity_route_key){ VIP(1), htons(80), IPPROTO_TCP, 0 }, &other, 0);
+	EXPECT(dial(node, 1) != 0);
 }
 
 static void ranges_outside_the_map_are_refused(struct node *node)
@@ -291,6 +311,8 @@ static const struct test pick_tests[] = {
 	{ "twin: tries an isolated one that is due", twin_tries_an_isolated_one_that_is_due },
 	{ "twin: leaves a claimed probe alone", twin_leaves_a_probe_alone },
 	{ "boundary: no slot leads out of the route", boundary_is_never_crossed },
+	{ "boundary: an index given out twice serves its last holder alone",
+	  an_index_given_out_twice_serves_its_last_holder_alone },
 	{ "boundary: no range leads out of the map", ranges_outside_the_map_are_refused },
 	{ "coherence: a table that is not its epoch's is not used",
 	  incoherent_table_goes_to_the_fallback_set },

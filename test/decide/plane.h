@@ -67,6 +67,8 @@ struct node {
 	struct nity_hash routes, conntrack, affinity;
 };
 
+/* Indices that were given out before: what holds only the index of a route fails. */
+#define HANDLE(route) (3u << NITY_ROUTE_INDEX_BITS | (route))
 #define VIP(route) htonl(0x7f600000u + (route))
 #define ADDRESS(backend) htonl(0x7f000000u + (backend))
 
@@ -125,8 +127,10 @@ static void node_init(struct node *node)
 	for (__u32 route = 1; route <= 2; route++) {
 		struct nity_route_key key = { VIP(route), htons(80), IPPROTO_TCP, 0 };
 		__u64 range = (__u64)64 << 32 | (route - 1) * 64;
+		__u32 handle = HANDLE(route);
 
-		nity_hash_update(&node->routes, &key, &route, 0);
+		nity_hash_update(&node->routes, &key, &handle, 0);
+		node->control[route].handle = handle;
 		node->control[route].slot_range[0] = range;
 		node->control[route].slot_range[1] = range;
 		node->control[route].fallback_range = range;
@@ -143,7 +147,7 @@ static void node_init(struct node *node)
 			.address = ADDRESS(i),
 			.port = htons(9000),
 			.state = NITY_BACKEND_HEALTHY,
-			.route = i <= 4 ? 1 : 2,
+			.route = HANDLE(i <= 4 ? 1u : 2u),
 			.generation = 1,
 			.slots = { 16, 16 },
 		};

@@ -214,7 +214,7 @@ static void reuse_index(struct node *node, __u32 backend)
 
 static void give_away(struct node *node, __u32 backend)
 {
-	node->backends[backend].route = 2;
+	node->backends[backend].route = HANDLE(2);
 }
 
 static void set_degraded(struct node *node, __u32 backend)

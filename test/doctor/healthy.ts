@@ -131,7 +131,7 @@ export const healthyPlane: Plane = {
       ...{ enforcedPercent: 100, override: null },
     },
   ],
-  faults: { retired: [], astray: [], ranges: [], fallbacks: [], miscounted: 0 },
+  faults: { retired: [], astray: [], ranges: [], fallbacks: [], miscounted: 0, addresses: [] },
   use: {
     addresses: { used: 1, capacity: 100 },
     routes: { used: 1, capacity: 100 },

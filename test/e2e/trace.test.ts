@@ -337,14 +337,14 @@ describe.skipIf(unavailable !== undefined)('nity trace', () => {
     expect(telling()).toBe(false);
   });
 
-  it('wants an upgrade in place of an older minor', async () => {
+  it('does not read another major schema', async () => {
     const schema = plane.fieldState.get(0, 'schema');
-    plane.fieldState.write(0, { schema: 0x1_0001 });
+    plane.fieldState.write(0, { schema: 0x1_0002 });
     const outcome = await desk.nity('trace', '--count', '1');
     plane.fieldState.write(0, { schema });
     expect(outcome.code).toBe(4);
-    expect(outcome.stderr).toContain('has schema 1.1, which tells no decisions');
-    expect(outcome.stderr).toContain('nity load');
+    expect(outcome.stderr).toContain('has schema 1.2; this is 2.0');
+    expect(outcome.stderr).toContain('nity unload');
   });
 
   it('ends when the dataplane goes', async () => {

@@ -55,7 +55,7 @@ describe.skipIf(unavailable !== undefined)('listening to decisions', () => {
       pid: process.pid,
       command: readFileSync('/proc/self/comm', 'utf8').trim().slice(0, 15),
       cgroupId: cgroupId(rig.cgroup),
-      route: rig.controlIndex(route),
+      route: rig.handle(route),
       vip: ipv4ToNumber(vip),
       vipPort: port,
       protocol: 6,
@@ -80,9 +80,9 @@ describe.skipIf(unavailable !== undefined)('listening to decisions', () => {
     };
     expect(await dialAll()).toHaveLength(7);
 
-    ask({ route: rig.controlIndex(other) });
+    ask({ route: rig.handle(other) });
     const ofRoute = await dialAll();
-    expect(ofRoute.map((event) => event.route)).toEqual(Array(2).fill(rig.controlIndex(other)));
+    expect(ofRoute.map((event) => event.route)).toEqual(Array(2).fill(rig.handle(other)));
 
     const port = rig.servers[1]?.port ?? 0;
     ask({ route: 0, address: ipv4ToNumber('127.0.0.1'), port });

@@ -23,6 +23,11 @@ import { fileSystemType, RingBuffer, type BpfMap } from '../../src/lib/dataplane
 import { openPlane } from '../../src/lib/dataplane/pins.js';
 import { codecs, type Plane } from '../../src/lib/dataplane/plane.js';
 import { Projector } from '../../src/lib/dataplane/projector.js';
+import {
+  handleAt,
+  type RouteHandle,
+  type RouteIndex,
+} from '../../src/lib/dataplane/route-handle.js';
 import { Snapshot, type BackendView } from '../../src/lib/dataplane/snapshot.js';
 import type { Struct } from '../../src/lib/dataplane/struct.js';
 import { listenOnLastingPort } from '../../src/lib/demo/lasting-port.js';
@@ -189,7 +194,11 @@ export class Rig {
     this.projector.project();
   }
 
-  controlIndex(route: Route): number {
+  handle(route: Route): RouteHandle {
+    return handleAt(this.plane, this.controlIndex(route));
+  }
+
+  controlIndex(route: Route): RouteIndex {
     const index = this.projector.book.routes.get(route.name)?.index;
     if (index === undefined) throw new Error('the route is not served');
     return index;

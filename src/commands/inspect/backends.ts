@@ -104,10 +104,10 @@ export default class InspectBackends extends InspectCommand<typeof InspectBacken
     const { route, backend } = this.flags;
     if (backend !== undefined) backendOf(snapshot, backend);
     const judged = await this.judged();
-    const routes = new Set(selectRoutes(snapshot.routes(), route).map(({ index }) => index));
+    const routes = new Set(selectRoutes(snapshot.routes(), route).map(({ handle }) => handle));
     const backends = snapshot
       .backends()
-      .filter((view) => route === undefined || routes.has(view.routeIndex))
+      .filter((view) => route === undefined || routes.has(view.routeHandle))
       .filter((view) => backend === undefined || view.backend === backend)
       .map((view): Row => {
         const {

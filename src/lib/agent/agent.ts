@@ -8,6 +8,7 @@ import { thresholds } from '../dataplane/initialise.js';
 import type { Plane } from '../dataplane/plane.js';
 import { Projector, type ProjectionOutcome } from '../dataplane/projector.js';
 import { gravestRegime } from '../field/regime.js';
+import { BrokenBookError, errnoOf, InputError, messageOf, NityError } from '../errors.js';
 import { assignRing } from '../field/ring.js';
 import { nothingSensed, type AppSummary, type NodeSignals } from '../field/signals.js';
 import { freshState, step, type Law } from '../field/step.js';
@@ -33,7 +34,11 @@ import { sampling, type Rates } from './sampling.js';
 export interface Tick {
   readonly sequence: number;
   readonly atNs: bigint;
-  readonly outcome: ProjectionOutcome | { readonly kind: 'held' | 'busy' | 'late' | 'unsafe' };
+  readonly outcome:
+    | ProjectionOutcome
+    | { readonly kind: 'held' | 'busy' | 'late' }
+    /** No field could be projected, for this reason. */
+    | { readonly kind: 'unsafe'; readonly why: string };
   /** The knobs, the memory and the signals that the step began with, and the memory it left. */
   readonly knobs: Knobs;
   readonly before: FieldState;
@@ -149,6 +154,8 @@ export class Agent {
   private state: FieldState = freshState;
   private sequence = 0;
   private usualMs: number | undefined;
+  /** What the book's record contradicted; nothing is built on it any more. */
+  private broken: string | undefined;
   private lastNs: bigint;
   /** The last tick, for whoever asks why the field is as it is. */
   last: Tick | undefined;
@@ -184,15 +191,27 @@ export class Agent {
 
   /**
    * What is to be served from now on; throws, and changes nothing, if it does not fit. Of a
-   * set that is not whole yet, what is missing stays as it is.
+   * set that is not whole yet, what is missing stays as it is. Where the book contradicts
+   * itself, every tick from then on says so, and projects nothing.
    */
   serve(routes: RouteSet, isWhole = true): void {
+    try {
+      this.reconcile(routes, isWhole);
+    } catch (error) {
+      if (!(error instanceof BrokenBookError)) throw error;
+      this.broken = error.message;
+    }
+  }
+
+  private reconcile(routes: RouteSet, isWhole: boolean): void {
+    const { book } = this.projector;
     const changed = this.projector.reconcile(routes, isWhole);
     if (changed.length === 0) return;
     for (const { index } of changed) this.commanded.delete(index);
     this.enforce(changed);
-    const { retired, routes: known } = this.projector.book;
-    this.counters.forget(retired.map(({ index }) => index));
+    const { retired, routes: known } = book;
+    // What was counted of those that left, and of those that had the indices before.
+    this.counters.forget([...retired.map(({ index }) => index), ...book.takeOpened()]);
     // What a tick took with other routes says nothing of what it takes with these.
     if (changed.length * 2 > known.size) this.usualMs = undefined;
   }
@@ -297,15 +316,19 @@ export class Agent {
     };
     // A law that breaks its promises is as good as a dead agent: the field in force stays,
     // without a heartbeat, so that the kernel goes to HOLD and FALLBACK if it lasts.
-    if (violations.length > 0) return done({ kind: 'unsafe' }, []);
+    const [violation] = violations;
+    if (violation !== undefined) return done({ kind: 'unsafe', why: inWords(violation) }, []);
+    if (this.broken !== undefined) return done({ kind: 'unsafe', why: this.broken }, []);
     // What was learned stays learned; a heartbeat belongs to every tick, whatever its field.
     this.state = state;
     this.seeObserved(field, routes, dtMs);
     const states = reasons.filter(({ change }) => change.of !== 'slots');
     const interrupted = this.wasInterrupted(Number(this.plane.nowNs() - startNs) / 1e6);
     if (interrupted || held) {
-      // Nothing to change; but who has the right to also learns if the dataplane is gone.
-      this.exclusively(() => undefined);
+      // No slots to change; but who has the right to also learns if the dataplane is gone.
+      this.exclusively(() => {
+        if (!interrupted) this.projector.settleAddresses();
+      });
       this.projector.heartbeat();
       return done({ kind: interrupted ? 'late' : 'held' }, states);
     }
@@ -323,9 +346,22 @@ export class Agent {
     if (this.plane.fieldState.get(0, 'regime') !== regime) {
       this.plane.fieldState.write(0, { regime });
     }
-    const outcome = this.exclusively(() => this.projector.project());
-    if (outcome === undefined) this.projector.heartbeat();
-    return done(outcome ?? { kind: 'busy' }, reasons);
+    const outcome = this.project();
+    return done(outcome, outcome.kind === 'unsafe' ? [] : reasons);
+  }
+
+  private project(): Tick['outcome'] {
+    try {
+      const outcome = this.exclusively(() => this.projector.project());
+      if (outcome !== undefined) return outcome;
+      this.projector.heartbeat();
+      return { kind: 'busy' };
+    } catch (error) {
+      // Tried again on the next tick, unless the book is broken. What else is thrown ends the agent.
+      if (error instanceof BrokenBookError) this.broken = error.message;
+      else if (!isOfTheMaps(error)) throw error;
+      return { kind: 'unsafe', why: messageOf(error) };
+    }
   }
 
   /** The gravest of the routes on which something is enforced. */
@@ -470,4 +506,15 @@ export class Agent {
     this.projector.heartbeat();
     this.plane.fieldState.write(0, { agentPid: 0 });
   }
+}
+
+/** That they are full, or that the kernel refused a write. */
+function isOfTheMaps(error: unknown): boolean {
+  return (
+    error instanceof InputError || (!(error instanceof NityError) && errnoOf(error) !== undefined)
+  );
+}
+
+function inWords({ invariant, route, says }: Violation): string {
+  return `${invariant}${route === null ? '' : ` on ${route}`}: ${says}`;
 }

@@ -3,6 +3,9 @@
 import type { Knobs } from '../config/knobs.js';
 import type { Tick } from './agent.js';
 
+/** A field that cannot be projected for so long will not be, by this agent: another is to begin anew. */
+const unprojectedMsMax = 10_000;
+
 export type Probe = 'startup' | 'liveness' | 'readiness';
 
 export interface Answer {
@@ -21,6 +24,8 @@ interface Sovereignty {
 
 export class Health {
   private last: { readonly tick: Tick; readonly atMs: number } | undefined;
+  /** Since when no field could be projected; undefined: one was, or was not to be. */
+  private unsafeSinceMs: number | undefined;
   private ticks = 0;
   private started = false;
   private routesKnown = false;
@@ -41,6 +46,9 @@ export class Health {
     // From then on the kernel goes by this agent's field.
     const projected = kind === 'projected' || kind === 'unchanged' || kind === 'followed';
     this.started ||= this.routesKnown && projected;
+    if (kind === 'unsafe') this.unsafeSinceMs ??= atMs;
+    // An operator's command in between, or a late tick, says nothing of the field.
+    else if (projected || kind === 'held') this.unsafeSinceMs = undefined;
     this.sovereignty = judge(this.sovereignty, tick, atMs);
   }
 
@@ -59,19 +67,31 @@ export class Health {
         if (this.started) return [];
         return [this.routesKnown ? 'no field is projected yet' : 'the routes are not known yet'];
       case 'liveness':
-        // By then the kernel has fallen back, so that nothing is lost by a restart.
-        return stuck(knobs.tau2Ms);
+        return [
+          // By then the kernel has fallen back, so that nothing is lost by a restart.
+          ...stuck(knobs.tau2Ms),
+          ...this.unprojected(nowMs),
+        ];
       case 'readiness':
         return [
           ...(this.started ? [] : ['it has not started']),
           // By then the kernel holds the field.
           ...stuck(knobs.tau1Ms),
-          ...(this.last?.tick.outcome.kind === 'unsafe'
-            ? ['the law broke an invariant, and its field is not projected']
-            : []),
+          ...this.unsafe(),
           ...(this.sovereignty.leftAlone ? [this.strain(nowMs)] : []),
         ];
     }
+  }
+
+  private unsafe(): string[] {
+    const outcome = this.last?.tick.outcome;
+    return outcome?.kind === 'unsafe' ? [`the field is not projected: ${outcome.why}`] : [];
+  }
+
+  private unprojected(nowMs: number): string[] {
+    const forMs = nowMs - (this.unsafeSinceMs ?? nowMs);
+    if (forMs < unprojectedMsMax) return [];
+    return [`no field could be projected for ${Math.round(forMs)} ms`, ...this.unsafe()];
   }
 
   private strain(nowMs: number): string {
@@ -97,6 +117,9 @@ export class Health {
       tickAgeMs: last === undefined ? null : Math.round(nowMs - last.atMs),
       readyTickAgeMsMax: knobs.tau1Ms,
       liveTickAgeMsMax: knobs.tau2Ms,
+      unprojectedMs:
+        this.unsafeSinceMs === undefined ? null : Math.round(nowMs - this.unsafeSinceMs),
+      unprojectedMsMax,
       scarcestResource: node?.exhaustion?.resource ?? null,
       ttfMs: node?.exhaustion?.ttfMs ?? null,
       ttfHardMs: knobs.ttfHardMs,

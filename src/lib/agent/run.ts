@@ -62,6 +62,8 @@ function describe({ outcome, reasons, observed }: Tick): string | undefined {
     return `epoch ${outcome.epoch} was set by another; its field is taken over`;
   }
   if (outcome.kind === 'late') return 'a late tick was abandoned';
+  // Said by the alarm, now and then.
+  if (outcome.kind === 'unsafe') return undefined;
   if (reasons.length === 0) return undefined;
   const told = reasons.slice(0, mostReasons).map((reason) => describeDone(reason, observed));
   if (reasons.length > told.length) told.push(`and ${reasons.length - told.length} more`);
@@ -130,6 +132,7 @@ export async function runAgent(options: RunOptions): Promise<void> {
       phase,
       enforceNamespaces: options.enforceNamespaces,
     });
+    for (const found of agent.projector.damage) log.warn(`the maps were damaged: ${found}`);
     if (options.appSocket !== undefined) {
       await senses.hear(options.appSocket, knobs, (route, backend) => agent.serves(route, backend));
     }

@@ -1,6 +1,6 @@
 // The node's book: which index each route and backend has, which slots each
-// route holds in either table, and who owns them. It mirrors what the maps say
-// and is rebuilt from them when an agent starts.
+// route holds in either table, and who owns them. It mirrors what the maps say;
+// adopt.ts makes it anew from them when an agent starts.
 import type {
   GearChoice,
   ModeChoice,
@@ -8,11 +8,16 @@ import type {
   RouteName,
   VirtualAddress,
 } from '../routes/route-set.js';
-import { endpointId, type Endpoint } from '../routes/route-set.js';
+import type { Endpoint } from '../routes/route-set.js';
+import { InputError } from '../errors.js';
 import { AdmissionMode, BackendState, None } from './abi.js';
 import { IndexAllocator, RangeAllocator } from './allocators.js';
-import { ipv4ToText } from './ipv4.js';
-import { codecs, noRange, otherTable, rangeOf, type Plane, type SlotRange } from './plane.js';
+import { noRange, otherTable, rangeOf, type Plane, type SlotRange } from './plane.js';
+import { handleAt, nextHandle, type RouteHandle, type RouteIndex } from './route-handle.js';
+import type { Struct } from './struct.js';
+
+/** Past this, no decision that started before a table was rewritten can still be under way. */
+export const graceNs = 2_000_000_000n;
 
 export interface BackendEntry {
   readonly index: number;
@@ -28,7 +33,8 @@ export interface TableCopy {
 
 export interface RouteEntry {
   readonly name: RouteName;
-  readonly index: number;
+  readonly index: RouteIndex;
+  readonly handle: RouteHandle;
   readonly addresses: Map<string, VirtualAddress>;
   /** By endpoint, "ip:port". */
   readonly backends: Map<string, BackendEntry>;
@@ -40,12 +46,19 @@ export interface RouteEntry {
   /** What it was last brought into line with: the same again changes nothing. */
   asked: Route | undefined;
   fallback: SlotRange;
+  /** Whether the fallback set names the backends, and no other: a predecessor may have ended in between. */
+  fallbackIsCurrent: boolean;
   /** The backend index that owns each slot, as last decided. */
   owners: Uint32Array;
   version: number;
   readonly tables: readonly [TableCopy, TableCopy];
-  /** Set when it is served no more and waits for both tables to forget it. */
+  /** Set when it is served no more. */
   removed: boolean;
+  /**
+   * Set when its backends were retired, which waits until no address leads to it any more:
+   * then it is gone as soon as both tables forget it.
+   */
+  emptied: boolean;
 }
 
 /** A backend that left its route; its index is free once no table can name it. */
@@ -72,15 +85,18 @@ export function tileOwners(owners: Uint32Array, size: number): Uint32Array {
   return Uint32Array.from({ length: size }, (_, slot) => owners[slot % owners.length] ?? None.none);
 }
 
-const protocols: Readonly<Record<number, 'TCP'>> = { 6: 'TCP' };
-
 export class Book {
   readonly routes = new Map<RouteName, RouteEntry>();
-  readonly retired: RetiredBackend[] = [];
+  /** Found by adopt() with damage to what they are, not only to their slots: on their way out. */
+  readonly abandoned: RouteEntry[] = [];
+  retired: RetiredBackend[] = [];
+  /** Indices that were given to backends since they were last taken from here. */
+  private opened: number[] = [];
   readonly routeIndexes: IndexAllocator;
   readonly backendIndexes: IndexAllocator;
   readonly slots: readonly [RangeAllocator, RangeAllocator];
   readonly fallback: RangeAllocator;
+  private restingFallback: { readonly range: SlotRange; readonly reusableAtNs: bigint }[] = [];
 
   constructor(private readonly plane: Plane) {
     this.routeIndexes = new IndexAllocator('route', plane.rtControl.length);
@@ -93,83 +109,12 @@ export class Book {
     this.fallback = new RangeAllocator('range of fallback slots', plane.fallback.length);
   }
 
-  /**
-   * Takes over what a predecessor left: the owners in the active table become
-   * the current ones, so a restart moves no traffic. The inactive table is
-   * trusted with nothing.
-   */
-  adopt(active: 0 | 1): void {
-    const byIndex = new Map<number, RouteEntry>();
-    for (let index = 1; index < this.plane.rtControl.length; index++) {
-      const name = this.plane.routeNames.get(index, 'name');
-      if (name === '') continue;
-      const entry = this.adoptRoute(name as RouteName, index, active);
-      byIndex.set(index, entry);
-      this.routes.set(entry.name, entry);
-    }
-    this.adoptAddresses(byIndex);
-    this.adoptBackends(byIndex);
+  /** All that the maps hold, those on their way out too. */
+  entries(): RouteEntry[] {
+    return [...this.routes.values(), ...this.abandoned];
   }
 
-  private adoptRoute(name: RouteName, index: number, active: 0 | 1): RouteEntry {
-    this.routeIndexes.adopt(index);
-    const { slotRange, fallbackRange } = this.plane.rtControl.read(index);
-    const range = rangeOf(slotRange[active] ?? 0n);
-    const fallback = rangeOf(fallbackRange);
-    const known: TableCopy = { range: noRange, version: -1 };
-    if (this.slots[active].adopt(range)) Object.assign(known, { range, version: 0 });
-    const unknown: TableCopy = { range: noRange, version: -1 };
-    return {
-      name,
-      index,
-      addresses: new Map(),
-      backends: new Map(),
-      gear: 'auto',
-      mode: 'auto',
-      fewestSlots: undefined,
-      asked: undefined,
-      fallback: this.fallback.adopt(fallback) ? fallback : noRange,
-      owners: this.readOwners(active, known.range),
-      version: 0,
-      tables: active === 0 ? [known, unknown] : [unknown, known],
-      removed: false,
-    };
-  }
-
-  private adoptAddresses(byIndex: ReadonlyMap<number, RouteEntry>): void {
-    const { keys, values, count } = this.plane.routes.entries();
-    const words = new DataView(values.buffer, values.byteOffset);
-    for (let i = 0; i < count; i++) {
-      const size = codecs.routeKey.size;
-      const { vip, port, protocol } = codecs.routeKey.decodeBytes(keys.subarray(i * size));
-      const route = byIndex.get(words.getUint32(i * 4, true));
-      const address = {
-        vip: ipv4ToText(vip),
-        port,
-        protocol: protocols[protocol] ?? 'TCP',
-      };
-      route?.addresses.set(addressKey(address), address);
-    }
-  }
-
-  private adoptBackends(byIndex: ReadonlyMap<number, RouteEntry>): void {
-    for (let index = 1; index < this.plane.backends.length; index++) {
-      const state = this.plane.backends.get(index, 'state');
-      if (state === BackendState.free) continue;
-      const { route, address, port } = this.plane.backends.read(index);
-      const entry = byIndex.get(route);
-      if (entry === undefined) continue;
-      this.backendIndexes.adopt(index);
-      const endpoint = { address: ipv4ToText(address), port };
-      if (state === BackendState.retired) {
-        this.retired.push({ index, route: entry, version: entry.version + 1 });
-      } else {
-        entry.backends.set(endpointId(endpoint), { index, endpoint });
-      }
-    }
-  }
-
-  private readOwners(table: 0 | 1, { base, size }: SlotRange): Uint32Array {
+  readOwners(table: 0 | 1, { base, size }: SlotRange): Uint32Array {
     return this.plane.slotTables[table].slice(base, base + size);
   }
 
@@ -178,43 +123,139 @@ export class Book {
    * owners. They become the current ones, and the other table is not trusted.
    */
   follow(active: 0 | 1): void {
-    for (const entry of this.routes.values()) {
+    for (const entry of this.entries()) {
       const copy = entry.tables[active];
-      entry.owners = this.readOwners(active, copy.range);
       entry.version++;
-      copy.version = entry.version;
       entry.tables[otherTable(active)].version = -1;
+      // What is gone has no slots to come back to; both tables are to forget it.
+      if (entry.emptied || !this.isKnown(entry, active)) copy.version = -1;
+      else {
+        entry.owners = this.readOwners(active, copy.range);
+        copy.version = entry.version;
+      }
     }
+    // The older owners may name backends that left meanwhile.
+    this.retired = this.retired.map(({ index, route }) => ({
+      index,
+      route,
+      version: versionWithout(route, index),
+    }));
   }
 
-  /** A route that is new to this node, with indices but nothing in the maps yet. */
+  /** Whether it is known where in a table a route's slots are: of a predecessor's, it is asked now. */
+  private isKnown({ index, tables }: RouteEntry, table: 0 | 1): boolean {
+    const copy = tables[table];
+    if (copy.version >= 0 || copy.range.size > 0) return true;
+    const range = rangeOf(this.plane.rtControl.get(index, 'slotRange')[table] ?? 0n);
+    if (!this.slots[table].adopt(range)) return false;
+    copy.range = range;
+    return true;
+  }
+
+  /** A route that is new to this node, with a handle but nothing in the maps yet. */
   open(route: Route, nowNs: bigint): RouteEntry {
+    const index = this.routeIndexes.allocate(nowNs) as RouteIndex;
     const entry: RouteEntry = {
-      name: route.name,
-      index: this.routeIndexes.allocate(nowNs),
-      addresses: new Map(),
-      backends: new Map(),
+      ...freshEntry(route.name, index, nextHandle(index, handleAt(this.plane, index))),
       gear: route.gear,
       mode: route.mode ?? 'auto',
       fewestSlots: route.slots,
-      asked: undefined,
-      fallback: noRange,
-      owners: new Uint32Array(0),
-      version: 0,
-      tables: [
-        { range: noRange, version: 0 },
-        { range: noRange, version: 0 },
-      ],
-      removed: false,
+      fallbackIsCurrent: true,
     };
     this.routes.set(route.name, entry);
     return entry;
   }
+
+  /** A route that neither table names any more. */
+  forget(entry: RouteEntry): void {
+    if (this.routes.get(entry.name) === entry) this.routes.delete(entry.name);
+    const at = this.abandoned.indexOf(entry);
+    if (at >= 0) this.abandoned.splice(at, 1);
+  }
+
+  /** An index for a new backend. */
+  openBackend(nowNs: bigint): number {
+    const index = this.backendIndexes.allocate(nowNs);
+    this.opened.push(index);
+    return index;
+  }
+
+  /** The backends' indices that were opened since the last call. */
+  takeOpened(): readonly number[] {
+    const { opened } = this;
+    this.opened = [];
+    return opened;
+  }
+
+  /** A range of `size`, or of the largest smaller size that there is: it need not be the ring's. */
+  allocateFallback(size: number, least: number, nowNs: bigint): SlotRange {
+    this.wakeFallback(nowNs);
+    for (let of = size; ; of /= 2) {
+      try {
+        return this.fallback.allocate(of);
+      } catch (error) {
+        if (!(error instanceof InputError)) throw error;
+        if (of / 2 >= least) continue;
+        // Rather one that has not rested than none at all.
+        if (this.restingFallback.length === 0) throw error;
+        this.wakeFallback(nowNs + graceNs);
+        of = size * 2;
+      }
+    }
+  }
+
+  /** Kept from others until no decision can be under way that read where it was. */
+  releaseFallback(range: SlotRange, nowNs: bigint): void {
+    if (range.size > 0) this.restingFallback.push({ range, reusableAtNs: nowNs + graceNs });
+  }
+
+  private wakeFallback(nowNs: bigint): void {
+    this.restingFallback = this.restingFallback.filter(({ range, reusableAtNs }) => {
+      if (reusableAtNs > nowNs) return true;
+      this.fallback.release(range);
+      return false;
+    });
+  }
 }
 
-export const freshControl = {
+export function freshEntry(name: RouteName, index: RouteIndex, handle: RouteHandle): RouteEntry {
+  return {
+    name,
+    index,
+    handle,
+    addresses: new Map(),
+    backends: new Map(),
+    gear: 'auto',
+    mode: 'auto',
+    fewestSlots: undefined,
+    asked: undefined,
+    fallback: noRange,
+    fallbackIsCurrent: false,
+    owners: new Uint32Array(0),
+    version: 0,
+    tables: [
+      { range: noRange, version: 0 },
+      { range: noRange, version: 0 },
+    ],
+    removed: false,
+    emptied: false,
+  };
+}
+
+/** The first version of a route's owners in which a backend that leaves has no slot. */
+export function versionWithout({ owners, version }: RouteEntry, backend: number): number {
+  return owners.includes(backend) ? version + 1 : version;
+}
+
+/** What an index's last holder leaves behind, but for the handle that its next one counts on from. */
+export const emptyControl = {
+  slotRange: [0n, 0n],
+  fallbackRange: 0n,
   admissionMode: AdmissionMode.normal,
+  gear: 0,
+  affinitySeconds: 0,
   observedPercent: 0,
+  clients: [0, 0, 0, 0],
   overrideWord: 0n,
   overrideTokenNs: 0n,
   overrideBurstNs: 0n,
@@ -226,4 +267,14 @@ export const freshControl = {
   turns: 0n,
   picks: 0n,
   refused: 0n,
-} as const;
+} satisfies Partial<Struct<'rtControl'>>;
+
+/** The same of a backend: without its state nobody trusts the rest, so that goes first. */
+export const emptyBackend = {
+  state: BackendState.free,
+  address: 0,
+  port: 0,
+  route: 0,
+  slots: [0, 0],
+  retiredNs: 0n,
+} satisfies Partial<Struct<'backend'>>;

@@ -1,8 +1,11 @@
 // Whether the field in the maps is one that decisions can go by: every slot of the
-// table in force names a backend of its own route, and ranges do not overlap. What a
+// table in force names a backend of its own route, ranges do not overlap, and every
+// address leads to a route that is there. What a
 // sound agent cannot write, a broken one, a stray tool or a bug may have.
 import { BackendState, Limit, None } from './abi.js';
-import { rangeOf, type Plane, type SlotRange } from './plane.js';
+import { ipv4ToText } from './ipv4.js';
+import { codecs, rangeOf, type Plane, type SlotRange } from './plane.js';
+import { handleAt, routeIndexOf, type RouteHandle, type RouteIndex } from './route-handle.js';
 
 /** Routes by name, and how much of each is wrong. */
 export interface RouteFault {
@@ -21,6 +24,8 @@ export interface FieldFaults {
   readonly fallbacks: readonly string[];
   /** Backends whose own count of slots is not what the table says. */
   readonly miscounted: number;
+  /** Addresses that lead to no route, or to one whose index is another's by now. */
+  readonly addresses: readonly string[];
 }
 
 type Owners = Uint32Array;
@@ -32,18 +37,19 @@ export function fieldFaults(plane: Plane, table: 0 | 1): FieldFaults {
 
 class Look {
   private readonly state: (index: number) => number;
-  private readonly routeOf: (index: number) => number;
+  private readonly routeOf: (index: number) => RouteHandle;
   private readonly counted: Uint32Array;
   /** Pages of the table that a route has. */
   private readonly taken: Uint8Array;
-  private readonly served = new Map<number, number>();
+  private readonly served = new Map<RouteHandle, number>();
 
   constructor(
     private readonly plane: Plane,
     private readonly table: 0 | 1,
   ) {
     this.state = plane.backends.reader('state');
-    this.routeOf = plane.backends.reader('route');
+    const routeOf = plane.backends.reader('route');
+    this.routeOf = (index) => routeOf(index) as RouteHandle;
     this.taken = new Uint8Array(plane.slotTables[table].length / Limit.slotsPerPage);
     this.counted = new Uint32Array(plane.backends.length);
     for (let index = 1; index < plane.backends.length; index++) {
@@ -67,18 +73,39 @@ class Look {
       const { slotRange, fallbackRange } = rtControl.read(index);
       const range = rangeOf(slotRange[this.table] ?? 0n);
       const owners = slotTables[this.table];
+      const handle = handleAt(this.plane, index as RouteIndex);
       // A route without backends has no slots to be wrong.
-      if (!this.served.has(index)) continue;
+      if (!this.served.has(handle)) continue;
       if (!this.isSound(range, owners)) {
         ranges.push(route);
         continue;
       }
-      const found = this.owners(index, range, owners);
+      const found = this.owners(handle, range, owners);
       if (found.retired > 0) retired.push({ route, count: found.retired });
       if (found.astray > 0) astray.push({ route, count: found.astray });
-      if (!this.names(index, rangeOf(fallbackRange), fallback)) fallbacks.push(route);
+      if (!this.names(handle, rangeOf(fallbackRange), fallback)) fallbacks.push(route);
     }
-    return { retired, astray, ranges, fallbacks, miscounted: this.miscounted() };
+    const miscounted = this.miscounted();
+    return { retired, astray, ranges, fallbacks, miscounted, addresses: this.strayAddresses() };
+  }
+
+  private strayAddresses(): string[] {
+    const { keys, values, count } = this.plane.routes.entries();
+    const words = new DataView(values.buffer, values.byteOffset);
+    const names = new Uint8Array(this.plane.routeNames.buffer);
+    const stray: string[] = [];
+    for (let i = 0; i < count; i++) {
+      const handle = words.getUint32(i * 4, true) as RouteHandle;
+      const index = routeIndexOf(handle);
+      const isThere =
+        index < this.plane.rtControl.length &&
+        names[index * this.plane.routeNames.codec.size] !== 0 &&
+        handleAt(this.plane, index) === handle;
+      if (isThere) continue;
+      const key = codecs.routeKey.decodeBytes(keys.subarray(i * codecs.routeKey.size));
+      stray.push(`${ipv4ToText(key.vip)}:${key.port}`);
+    }
+    return stray;
   }
 
   /** Size 0 is a route that no table holds yet, which is no fault while it is new. */
@@ -94,7 +121,7 @@ class Look {
     return apart;
   }
 
-  private owners(route: number, { base, size }: SlotRange, owners: Owners) {
+  private owners(route: RouteHandle, { base, size }: SlotRange, owners: Owners) {
     let retired = 0;
     let astray = 0;
     for (let slot = base; slot < base + size; slot++) {
@@ -111,7 +138,7 @@ class Look {
     return { retired, astray };
   }
 
-  private names(route: number, { base, size }: SlotRange, fallback: Owners): boolean {
+  private names(route: RouteHandle, { base, size }: SlotRange, fallback: Owners): boolean {
     for (let slot = base; slot < Math.min(base + size, fallback.length); slot++) {
       const owner = fallback[slot] ?? None.none;
       if (owner !== None.none && owner < this.counted.length && this.routeOf(owner) === route) {
@@ -125,7 +152,9 @@ class Look {
     const told = this.plane.backends.elementReader('slots');
     let wrong = 0;
     for (let index = 1; index < this.counted.length; index++) {
-      if (this.state(index) === BackendState.free) continue;
+      const state = this.state(index);
+      // What left weighs nothing, whatever its count was.
+      if (state === BackendState.free || state === BackendState.retired) continue;
       if (told(index, this.table) !== this.counted[index]) wrong++;
     }
     return wrong;

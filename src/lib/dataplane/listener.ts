@@ -9,7 +9,8 @@ import { readCounters, type CounterName } from './counters.js';
 import { ipv4ToText } from './ipv4.js';
 import { BpfMap, RingBuffer } from './native.js';
 import { lockAsListener, mapPin, openPlane } from './pins.js';
-import { codecs, describeSchema, mapsOf, rangeOf, tableOf, type Plane } from './plane.js';
+import { codecs, rangeOf, tableOf, type Plane } from './plane.js';
+import { handleAt, routeIndexOf, type RouteHandle } from './route-handle.js';
 import { StructArray, type Struct } from './struct.js';
 
 export type OutcomeName = Extract<CounterName, `picked${string}` | `refused${string}`>;
@@ -19,7 +20,7 @@ export const outcomeNames = (Object.keys(Counter) as (keyof typeof Counter)[]).f
 
 /** What is asked for; a word that is missing is no condition. */
 export interface Wanted {
-  readonly route?: number | undefined;
+  readonly route?: RouteHandle | undefined;
   /** An address in host order, and a port. */
   readonly backend?: { readonly address: number; readonly port: number } | undefined;
   readonly outcomes?: readonly OutcomeName[] | undefined;
@@ -97,7 +98,6 @@ export class Listener {
   static begin(pinPath: string, wanted: (plane: Plane) => Wanted, budget: number): Listener {
     const plane = openPlane(pinPath);
     try {
-      requireTracing(plane);
       const asked = wanted(plane);
       const lock = lockAsListener(pinPath);
       try {
@@ -188,7 +188,7 @@ export class Listener {
   private decision(event: Struct<'event'>, atMs: number): Decision {
     const { route, backend, vip, vipPort, address, port } = event;
     const outcome = outcomeNames.find((name) => Counter[name] === event.outcome);
-    const name = this.plane.routeNames.get(route, 'name');
+    const name = this.routeName(route as RouteHandle);
     return {
       timeNs: event.timeNs,
       atMs,
@@ -196,7 +196,7 @@ export class Listener {
       command: event.command,
       cgroupId: event.cgroupId,
       cgroup: this.cgroups.of(event.cgroupId, atMs),
-      route: name === '' ? `#${route}` : name,
+      route: name,
       vip: `${ipv4ToText(vip)}:${vipPort}`,
       outcome: outcome ?? `#${event.outcome}`,
       slot: this.slotOf(event),
@@ -212,8 +212,17 @@ export class Listener {
     };
   }
 
+  private routeName(handle: RouteHandle): string {
+    const index = routeIndexOf(handle);
+    const isIts = handleAt(this.plane, index) === handle;
+    const name = isIts ? this.plane.routeNames.get(index, 'name') : '';
+    return name === '' ? `#${index}` : name;
+  }
+
   private slotOf({ route, outcome, slot, epoch }: Struct<'event'>): number | null {
-    const { slotRange, fallbackRange } = this.plane.rtControl.read(route);
+    const index = routeIndexOf(route as RouteHandle);
+    if (handleAt(this.plane, index) !== route) return null;
+    const { slotRange, fallbackRange } = this.plane.rtControl.read(index);
     let range: bigint | undefined;
     if (outcome === Counter.pickedFallback) range = fallbackRange;
     else if (outcome === Counter.pickedGear || outcome === Counter.pickedTwin) {
@@ -230,15 +239,6 @@ function olderPrograms(): SchemaError {
   return new SchemaError(
     'The programs that run are of an older nity, which says of a decision not who asked for it.',
     'Upgrade them in place with `nity load`: no connect is lost.',
-  );
-}
-
-function requireTracing(plane: Plane): void {
-  const schema = plane.fieldState.get(0, 'schema');
-  if (mapsOf(schema).includes('trace')) return;
-  throw new SchemaError(
-    `The dataplane that is loaded has schema ${describeSchema(schema)}, which tells no decisions.`,
-    'Upgrade it in place with `nity load`: no connect is lost.',
   );
 }
 

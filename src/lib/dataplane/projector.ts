@@ -3,17 +3,26 @@
 // names a complete table.
 import { Gear, BackendState, Limit, None, AdmissionMode } from './abi.js';
 import { Addresses } from './addresses.js';
+import { adopt } from './adopt.js';
 import { budgetWords, type Budget } from './control.js';
-import { Book, freshControl, tableSize, tileOwners, type RouteEntry } from './book.js';
+import {
+  Book,
+  emptyBackend,
+  emptyControl,
+  graceNs,
+  tableSize,
+  tileOwners,
+  versionWithout,
+  type RouteEntry,
+} from './book.js';
 import type { GearName } from './gear.js';
 import { fillFallback } from './fallback-set.js';
 import { ipv4ToNumber } from './ipv4.js';
-import { noRange, otherTable, rangeWord, tableOf, type Plane } from './plane.js';
+import { noRange, otherTable, rangeWord, tableOf, type Plane, type SlotRange } from './plane.js';
 import { requireRoom } from './room.js';
+import { InputError } from '../errors.js';
 import { endpointId, type Route, type RouteSet } from '../routes/route-set.js';
 
-/** Past this, no decision that started before a table was rewritten can still be under way. */
-const graceNs = 2_000_000_000n;
 /** A probe's time is not written again for less: ticks are no exact clock. */
 const dripGrainNs = 50_000_000n;
 
@@ -32,6 +41,8 @@ export interface ProjectorOptions {
 
 export class Projector {
   readonly book: Book;
+  /** What of the maps was damaged when this agent took them over, a sentence each. */
+  readonly damage: readonly string[];
   private epoch: bigint;
   private mustWrite = true;
   private readonly addresses: Addresses;
@@ -57,8 +68,8 @@ export class Projector {
     };
     this.epoch = plane.word('epoch');
     this.book = new Book(plane);
-    this.book.adopt(tableOf(this.epoch));
-    this.addresses = new Addresses(plane, this.book);
+    this.addresses = new Addresses(plane);
+    this.damage = adopt(plane, this.book, this.addresses, tableOf(this.epoch));
   }
 
   /** Confirms the epoch in force, then says that the agent lives: in this order. */
@@ -91,22 +102,15 @@ export class Projector {
     const { slotsPerRoute } = this.options;
     requireRoom(this.plane, this.book, routes, isWhole ? [] : missing, slotsPerRoute);
     const changed: RouteEntry[] = [];
-    if (isWhole) {
-      for (const entry of missing) this.withdraw(entry);
-      changed.push(...missing);
-    }
     const fresh = routes.filter((route) => this.book.routes.get(route.name)?.asked !== route);
-    // Before any is given: an address may go from one route to another.
-    for (const route of fresh) {
-      const known = this.book.routes.get(route.name);
-      if (known !== undefined) this.addresses.release(known, route.addresses);
-    }
     for (const route of fresh) {
       const known = this.book.routes.get(route.name);
       const entry = known ?? this.openRoute(route);
       entry.removed = false;
+      entry.emptied = false;
       entry.fewestSlots = route.slots;
       this.reconcileBackends(entry, route);
+      this.addresses.release(entry, route.addresses);
       this.addresses.give(entry, route);
       if (route.gear !== 'auto' || known === undefined || entry.gear !== 'auto') {
         const gear = route.gear === 'auto' ? this.options.defaultGear : route.gear;
@@ -120,30 +124,57 @@ export class Projector {
       entry.asked = route;
       changed.push(entry);
     }
+    if (isWhole) {
+      this.withdraw(missing);
+      changed.push(...missing);
+    }
     return changed;
   }
 
   private openRoute(route: Route): RouteEntry {
     const entry = this.book.open(route, this.plane.nowNs());
-    this.plane.rtControl.write(entry.index, { ...freshControl, slotRange: [0n, 0n] });
+    // The handle comes last: until then nobody has this index, and with it all else is fresh.
+    this.plane.rtControl.write(entry.index, { ...emptyControl, handle: entry.handle });
     this.plane.routeNames.write(entry.index, { name: route.name });
     return entry;
   }
 
-  private withdraw(entry: RouteEntry): void {
-    if (entry.removed) return;
-    this.addresses.release(entry, []);
-    for (const endpoint of [...entry.backends.keys()]) this.retire(entry, endpoint);
-    this.fillFallback(entry);
-    entry.owners = new Uint32Array(0);
-    entry.version++;
-    entry.removed = true;
-    entry.asked = undefined;
+  /** What is served no more; all that is served was said, so what nobody claims is deleted. */
+  private withdraw(missing: readonly RouteEntry[]): void {
+    for (const entry of missing) {
+      this.addresses.release(entry, []);
+      entry.removed = true;
+      entry.asked = undefined;
+    }
+    this.addresses.sweep();
+    this.emptyThoseLeft();
+  }
+
+  /** Of a route that is removed, what is left: it goes on answering for an address until that leads elsewhere. */
+  private emptyThoseLeft(): void {
+    for (const entry of this.book.entries()) {
+      if (!entry.removed || entry.emptied || this.addresses.leadTo(entry)) continue;
+      for (const endpoint of [...entry.backends.keys()]) this.retire(entry, endpoint);
+      this.fillFallback(entry);
+      entry.owners = new Uint32Array(0);
+      entry.version++;
+      entry.emptied = true;
+    }
+  }
+
+  /** Has addresses lead where they are to, as far as the table in force serves it already. */
+  settleAddresses(): void {
+    const active = tableOf(this.epoch);
+    this.addresses.settle(
+      ({ tables, backends }) => tables[active].range.size > 0 || backends.size === 0,
+    );
+    this.emptyThoseLeft();
   }
 
   private reconcileBackends(entry: RouteEntry, route: Route): void {
     const wanted = new Map(route.backends.map((endpoint) => [endpointId(endpoint), endpoint]));
-    let changed = entry.fallback.size !== this.sizeOf(entry, wanted.size);
+    let changed =
+      !entry.fallbackIsCurrent || entry.fallback.size !== this.sizeOf(entry, wanted.size);
     for (const id of [...entry.backends.keys()]) {
       if (wanted.has(id)) continue;
       this.retire(entry, id);
@@ -156,26 +187,28 @@ export class Projector {
         entry.backends.set(id, { index: known.index, endpoint });
         continue;
       }
-      const index = this.book.backendIndexes.allocate(this.plane.nowNs());
+      const index = this.book.openBackend(this.plane.nowNs());
       const generation = this.plane.backends.get(index, 'generation') + 1;
       // Still FREE while it is written: no table names it yet, and none may trust half of it.
-      this.plane.backends.clear(index);
       this.plane.backendLive.clear(index);
       this.plane.backendCounters.clear(index);
       for (let lane = 0; lane < Limit.lanes; lane++) {
         this.plane.lanes.clear(index * Limit.lanes + lane);
       }
       this.plane.backends.write(index, {
+        ...emptyBackend,
+        generation,
         address: ipv4ToNumber(endpoint.address),
         port: endpoint.port,
-        route: entry.index,
-        generation,
+        route: entry.handle,
       });
       this.plane.backends.write(index, { state: BackendState.healthy });
       entry.backends.set(id, { index, endpoint });
       changed = true;
     }
-    if (changed) this.fillFallback(entry);
+    if (!changed) return;
+    entry.fallbackIsCurrent = false;
+    this.fillFallback(entry);
   }
 
   /** The kernel passes over a retired backend from now on; its index waits for the tables. */
@@ -187,7 +220,8 @@ export class Projector {
       state: BackendState.retired,
       retiredNs: this.plane.nowNs(),
     });
-    this.book.retired.push({ index: backend.index, route: entry, version: entry.version + 1 });
+    const version = versionWithout(entry, backend.index);
+    this.book.retired.push({ index: backend.index, route: entry, version });
   }
 
   /** Slots that a route of so many backends has; none without any. */
@@ -199,16 +233,20 @@ export class Projector {
   private fillFallback(entry: RouteEntry): void {
     const ids = [...entry.backends.keys()];
     const indexes = [...entry.backends.values()].map(({ index }) => index);
-    const size = this.sizeOf(entry, ids.length);
+    const wanted = this.sizeOf(entry, ids.length);
     const before = entry.fallback;
-    if (size !== before.size)
-      entry.fallback = size === 0 ? noRange : this.book.fallback.allocate(size);
-    const { base } = entry.fallback;
-    fillFallback(ids, size).forEach((position, slot) => {
-      this.plane.fallback[base + slot] = indexes[position] ?? None.none;
-    });
+    if (wanted !== before.size) entry.fallback = this.fallbackRange(wanted);
+    const { base, size } = entry.fallback;
+    const owners = fillFallback(ids, size).map((position) => indexes[position] ?? None.none);
+    this.plane.fallback.set(owners, base);
     this.plane.rtControl.write(entry.index, { fallbackRange: rangeWord(entry.fallback) });
-    if (size !== before.size) this.book.fallback.release(before);
+    entry.fallbackIsCurrent = true;
+    if (wanted !== before.size) this.book.releaseFallback(before, this.plane.nowNs());
+  }
+
+  private fallbackRange(size: number): SlotRange {
+    if (size === 0) return noRange;
+    return this.book.allocateFallback(size, Limit.slotsPerPage, this.plane.nowNs());
   }
 
   /** The ring that this route is to have: the owner of each slot, empty for no backends. */
@@ -293,25 +331,25 @@ export class Projector {
   project(): ProjectionOutcome {
     if (this.follow()) {
       this.heartbeat();
+      this.settleAddresses();
       return { kind: 'followed', epoch: this.epoch };
     }
     this.heartbeat();
     const active = tableOf(this.epoch);
     const inactive = otherTable(active);
-    const entries = [...this.book.routes.values()];
+    const entries = this.book.entries();
     // A route that is gone is worth no roll-back: it leaves the second table too, at once.
     const moved = entries.some(
       ({ tables, version, removed }) =>
         tables[active].version !== version || (removed && tables[inactive].version !== version),
     );
-    if (!moved && !this.mustWrite) return { kind: 'unchanged', epoch: this.epoch };
+    if (!moved && !this.mustWrite) {
+      this.settleAddresses();
+      return { kind: 'unchanged', epoch: this.epoch };
+    }
 
     this.plane.setTableEpoch(inactive, 0n);
-    let slotsWritten = 0;
-    for (const entry of entries) {
-      if (entry.tables[inactive].version === entry.version) continue;
-      slotsWritten += this.writeTable(entry, inactive);
-    }
+    const slotsWritten = this.writeTables(entries, inactive);
     const next = this.epoch + 1n;
     this.plane.setTableEpoch(inactive, next);
     if (!this.plane.flipEpoch(this.epoch, next)) {
@@ -320,14 +358,38 @@ export class Projector {
     }
     this.epoch = next;
     this.mustWrite = false;
-    this.addresses.publish();
+    this.settleAddresses();
     this.forget();
     return { kind: 'projected', epoch: next, slotsWritten };
   }
 
+  /** Each route whose owners the table does not hold in their latest version; returns how many slots. */
+  private writeTables(entries: readonly RouteEntry[], table: 0 | 1): number {
+    const stale = entries.filter(({ tables, version }) => tables[table].version !== version);
+    // Those that go or shrink make room for those that come or grow.
+    stale.sort((a, b) => growth(a, table) - growth(b, table));
+    try {
+      return stale.reduce((sum, entry) => sum + this.writeTable(entry, table), 0);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      // There is room, but in pieces. Nobody decides by this table now: all of it is laid out anew.
+      return this.layOut(entries, table);
+    }
+  }
+
+  /** The largest first: ranges of a power of two then leave no gap. */
+  private layOut(entries: readonly RouteEntry[], table: 0 | 1): number {
+    this.book.slots[table].clear();
+    for (const { tables } of entries) Object.assign(tables[table], { range: noRange, version: -1 });
+    return [...entries]
+      .sort((a, b) => b.owners.length - a.owners.length)
+      .reduce((sum, entry) => sum + this.writeTable(entry, table), 0);
+  }
+
   private writeTable(entry: RouteEntry, table: 0 | 1): number {
     const copy = entry.tables[table];
-    if (copy.range.size !== entry.owners.length) {
+    // Where nobody knows what is there, a predecessor's range may still be written down.
+    if (copy.range.size !== entry.owners.length || copy.version < 0) {
       this.book.slots[table].release(copy.range);
       copy.range =
         entry.owners.length === 0 ? noRange : this.book.slots[table].allocate(entry.owners.length);
@@ -359,19 +421,24 @@ export class Projector {
       tables.every((copy) => copy.version >= version);
     const still = this.book.retired.splice(0).filter(({ index, route, version }) => {
       if (!forgotten(route, version)) return true;
-      const { generation } = this.plane.backends.read(index);
-      this.plane.backends.clear(index);
-      this.plane.backends.write(index, { generation });
+      // Its generation stays, for its next endpoint to count on from.
+      this.plane.backends.write(index, emptyBackend);
       this.book.backendIndexes.release(index, reusableAtNs);
       return false;
     });
     this.book.retired.push(...still);
-    for (const entry of this.book.routes.values()) {
-      if (!entry.removed || !forgotten(entry, entry.version)) continue;
-      this.plane.rtControl.clear(entry.index);
+    for (const entry of this.book.entries()) {
+      if (!entry.emptied || !forgotten(entry, entry.version)) continue;
+      // Its handle stays, for the next route to count on from.
+      this.plane.rtControl.write(entry.index, emptyControl);
       this.plane.routeNames.clear(entry.index);
-      this.book.routes.delete(entry.name);
+      this.book.forget(entry);
       this.book.routeIndexes.release(entry.index, reusableAtNs);
     }
   }
+}
+
+/** By how many slots a route is to have more in a table than it has there now. */
+function growth({ owners, tables }: RouteEntry, table: 0 | 1): number {
+  return owners.length - tables[table].range.size;
 }

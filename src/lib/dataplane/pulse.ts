@@ -15,6 +15,7 @@ import { gearName, type GearName } from './gear.js';
 import { connectEdges, latencyEdges, quantileNs, type Edges } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
 import { rangeOf, type Plane } from './plane.js';
+import { handleAt, type RouteHandle, type RouteIndex } from './route-handle.js';
 import { suspectFor, type SuspectFor } from './suspicion.js';
 
 export type BackendStateName = Exclude<keyof typeof BackendState, 'free'>;
@@ -121,8 +122,9 @@ export class Pulse {
     const routes: RoutePulse[] = [];
     for (let index = 1; index < plane.rtControl.length; index++) {
       const name = this.routeName(index);
-      if (name === undefined && !backends.has(index)) continue;
-      routes.push(this.route(index, name ?? `#${index}`, field, nowNs, backends.get(index) ?? []));
+      const own = backends.get(handleAt(plane, index as RouteIndex));
+      if (name === undefined && own === undefined) continue;
+      routes.push(this.route(index, name ?? `#${index}`, field, nowNs, own ?? []));
     }
     return { atMs, field, regime: regimeName(field.regime), latency, routes };
   }
@@ -160,14 +162,14 @@ export class Pulse {
     table: 0 | 1,
     latency: Reading['latency'],
     kept: number,
-  ): Map<number, BackendPulse[]> {
+  ): Map<RouteHandle, BackendPulse[]> {
     const { of: read } = this;
     const suspectAfter = this.plane.fieldState.get(0, 'suspectAfter');
-    const byRoute = new Map<number, BackendPulse[]>();
+    const byRoute = new Map<RouteHandle, BackendPulse[]>();
     for (let index = None.none + 1; index < this.plane.backends.length; index++) {
       const code = read.state(index);
       if (code === BackendState.free || code === BackendState.retired) continue;
-      const route = read.route(index);
+      const route = read.route(index) as RouteHandle;
       const suspect = this.suspectFor(index, suspectAfter, nowNs);
       const pulse: BackendPulse = {
         index,

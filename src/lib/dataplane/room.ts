@@ -38,7 +38,7 @@ export function requireRoom(
     ['new backends', backends, book.backendIndexes.room(nowNs), '--max-backends'],
     [
       'slots',
-      slotsNeeded(routes, slotsPerRoute) +
+      slotsNeeded(book, routes, slotsPerRoute) +
         kept.reduce((sum, entry) => sum + entry.owners.length, 0),
       plane.slotTables[0].length,
       '--max-slots',
@@ -53,9 +53,10 @@ export function requireRoom(
   }
 }
 
-function slotsNeeded(routes: RouteSet, slotsPerRoute: number): number {
-  return routes.reduce(
-    (sum, { backends, slots }) => sum + tableSize(backends.length, slots ?? slotsPerRoute),
-    0,
-  );
+/** A ring that has once grown does not shrink while the route has backends. */
+function slotsNeeded(book: Book, routes: RouteSet, slotsPerRoute: number): number {
+  return routes.reduce((sum, { name, backends, slots }) => {
+    const ring = backends.length === 0 ? undefined : book.routes.get(name)?.owners.length;
+    return sum + Math.max(ring ?? 0, tableSize(backends.length, slots ?? slotsPerRoute));
+  }, 0);
 }

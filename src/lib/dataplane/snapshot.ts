@@ -15,12 +15,20 @@ import { gearName, type GearName } from './gear.js';
 import { connectEdges, latencyEdges, quantileNs } from './histogram.js';
 import { ipv4ToText } from './ipv4.js';
 import { codecs, mapsOf, rangeOf, tableOf, type MapName, type Plane } from './plane.js';
+import {
+  handleAt,
+  routeIndexOf,
+  routeOfBackend,
+  type RouteHandle,
+  type RouteIndex,
+} from './route-handle.js';
 import { listSockets, type SocketLister, type SocketsRefused } from './sockets.js';
 import type { Struct } from './struct.js';
 import { suspectFor } from './suspicion.js';
 
 export interface RouteView {
-  readonly index: number;
+  readonly index: RouteIndex;
+  readonly handle: RouteHandle;
   readonly name: string;
   readonly addresses: readonly { vip: string; port: number; protocol: string }[];
   readonly backends: number;
@@ -38,7 +46,7 @@ export interface RouteView {
 
 export interface BackendView {
   readonly index: number;
-  readonly routeIndex: number;
+  readonly routeHandle: RouteHandle;
   /** The route's name, or "#N" for a route that is not there. */
   readonly route: string;
   readonly backend: string;
@@ -105,7 +113,7 @@ export function meanAgeMs(count: number, sinceNs: bigint, nowNs: bigint): number
 }
 
 export class Snapshot {
-  private readonly names = new Map<number, string>();
+  private readonly names = new Map<RouteHandle, string>();
 
   constructor(
     private readonly plane: Plane,
@@ -114,12 +122,13 @@ export class Snapshot {
   ) {
     for (let index = 1; index < plane.rtControl.length; index++) {
       const name = plane.routeNames.get(index, 'name');
-      if (name !== '') this.names.set(index, name);
+      if (name !== '') this.names.set(handleAt(plane, index as RouteIndex), name);
     }
   }
 
-  private routeName(index: number): string {
-    return this.names.get(index) ?? `#${index}`;
+  /** "#N" for a handle of which no route is left, whoever has its index N by now. */
+  private routeName(handle: RouteHandle): string {
+    return this.names.get(handle) ?? `#${routeIndexOf(handle)}`;
   }
 
   /** "ip:port" of a backend's index, or what is wrong with it. */
@@ -131,14 +140,14 @@ export class Snapshot {
     return `${ipv4ToText(address)}:${port}`;
   }
 
-  private addresses(): Map<number, RouteView['addresses'][number][]> {
+  private addresses(): Map<RouteHandle, RouteView['addresses'][number][]> {
     const { keys, values, count } = this.plane.routes.entries();
     const words = new DataView(values.buffer, values.byteOffset);
-    const byRoute = new Map<number, RouteView['addresses'][number][]>();
+    const byRoute = new Map<RouteHandle, RouteView['addresses'][number][]>();
     for (let i = 0; i < count; i++) {
       const size = codecs.routeKey.size;
       const key = codecs.routeKey.decodeBytes(keys.subarray(i * size, (i + 1) * size));
-      const route = words.getUint32(i * 4, true);
+      const route = words.getUint32(i * 4, true) as RouteHandle;
       const protocol = protocolNames[key.protocol] ?? String(key.protocol);
       const known = byRoute.get(route) ?? [];
       known.push({ vip: ipv4ToText(key.vip), port: key.port, protocol });
@@ -149,20 +158,24 @@ export class Snapshot {
 
   routes(): RouteView[] {
     const addresses = this.addresses();
-    const backends = new Map<number, number>();
-    for (const { routeIndex, state } of this.backends()) {
-      if (state !== 'retired') backends.set(routeIndex, (backends.get(routeIndex) ?? 0) + 1);
+    const backends = new Map<RouteHandle, number>();
+    for (const { routeHandle, state } of this.backends()) {
+      if (state !== 'retired') backends.set(routeHandle, (backends.get(routeHandle) ?? 0) + 1);
     }
     const nowNs = this.plane.nowNs();
     // An address may name a route group that nobody named: shown, not hidden.
-    const indexes = [...new Set([...this.names.keys(), ...addresses.keys()])].sort((a, b) => a - b);
-    return indexes.map((index) => {
-      const control = this.plane.rtControl.read(index);
+    const handles = [...new Set([...this.names.keys(), ...addresses.keys()])].sort(
+      (a, b) => routeIndexOf(a) - routeIndexOf(b),
+    );
+    return handles.map((handle) => {
+      const index = routeIndexOf(handle);
+      const control = this.control(index, handle);
       return {
         index,
-        name: this.routeName(index),
-        addresses: addresses.get(index) ?? [],
-        backends: backends.get(index) ?? 0,
+        handle,
+        name: this.routeName(handle),
+        addresses: addresses.get(handle) ?? [],
+        backends: backends.get(handle) ?? 0,
         slots: rangeOf(control.slotRange[this.table] ?? 0n).size,
         gear: gearName(control.gear),
         admissionMode: admissionModeName(control.admissionMode),
@@ -174,6 +187,15 @@ export class Snapshot {
         refused: control.refused,
       };
     });
+  }
+
+  /** A route's control; nothing but zeros where its index is another's by now. */
+  private control(index: RouteIndex, handle: RouteHandle): Struct<'rtControl'> {
+    const { rtControl } = this.plane;
+    if (index < rtControl.length && handleAt(this.plane, index) === handle) {
+      return rtControl.read(index);
+    }
+    return rtControl.codec.decodeBytes(new Uint8Array(rtControl.codec.size));
   }
 
   backends(): BackendView[] {
@@ -191,8 +213,8 @@ export class Snapshot {
       const suspect = suspectFor(live, suspectAfter, nowNs);
       views.push({
         index,
-        routeIndex: backend.route,
-        route: this.routeName(backend.route),
+        routeHandle: routeOfBackend(plane, index),
+        route: this.routeName(routeOfBackend(plane, index)),
         backend: `${ipv4ToText(backend.address)}:${backend.port}`,
         state: stateNames.find((name) => BackendState[name] === code) ?? 'free',
         slots: backend.slots[this.table] ?? 0,
@@ -218,9 +240,9 @@ export class Snapshot {
   }
 
   slots(): SlotsView[] {
-    return [...this.names].map(([index, route]) => {
+    return [...this.names].map(([handle, route]) => {
       const { base, size } = rangeOf(
-        this.plane.rtControl.get(index, 'slotRange')[this.table] ?? 0n,
+        this.plane.rtControl.get(routeIndexOf(handle), 'slotRange')[this.table] ?? 0n,
       );
       const owned = new Map<number, number>();
       for (const owner of this.plane.slotTables[this.table].subarray(base, base + size)) {
@@ -284,7 +306,7 @@ export class Snapshot {
     return {
       kind: 'socket',
       client: `${ipv4ToText(source)}:${sourcePort}`,
-      route: this.routeName(flow.route),
+      route: this.routeName(flow.route as RouteHandle),
       vip: `${ipv4ToText(flow.vip)}:${flow.vipPort}`,
       backend: `${ipv4ToText(flow.address)}:${flow.port}`,
       phase: phaseNames.find((name) => FlowPhase[name] === flow.phase) ?? String(flow.phase),
@@ -319,7 +341,7 @@ export class Snapshot {
       return {
         kind: 'affinity' as const,
         client: `netns ${key.netnsCookie}`,
-        route: this.routeName(key.route),
+        route: this.routeName(key.route as RouteHandle),
         vip: '',
         backend: this.backendName(value.backend),
         phase: value.expiresNs > this.plane.nowNs() ? 'remembered' : 'expired',
@@ -331,6 +353,6 @@ export class Snapshot {
 
   private routeOf(backend: number): string {
     if (backend === None.none || backend >= this.plane.backends.length) return '(none)';
-    return this.routeName(this.plane.backends.get(backend, 'route'));
+    return this.routeName(routeOfBackend(this.plane, backend));
   }
 }

@@ -8,6 +8,7 @@ import { cgroupRoot } from '../dataplane/cgroup.js';
 import { Latency } from '../dataplane/abi.js';
 import { readField } from '../dataplane/control.js';
 import { fieldFaults, type FieldFaults } from '../dataplane/field-faults.js';
+import type { RouteHandle } from '../dataplane/route-handle.js';
 import {
   findCgroups,
   seeBelow,
@@ -170,17 +171,17 @@ async function seeAgent(
 }
 
 function seeRoutes(snapshot: Snapshot, nowNs: bigint): RouteSeen[] {
-  const isolated = new Map<number, number>();
-  for (const { routeIndex, state } of snapshot.backends()) {
-    if (state === 'isolated') isolated.set(routeIndex, (isolated.get(routeIndex) ?? 0) + 1);
+  const isolated = new Map<RouteHandle, number>();
+  for (const { routeHandle, state } of snapshot.backends()) {
+    if (state === 'isolated') isolated.set(routeHandle, (isolated.get(routeHandle) ?? 0) + 1);
   }
   return snapshot
     .routes()
-    .map(({ index, name, addresses, backends, override, enforcedPercent }) => ({
+    .map(({ handle, name, addresses, backends, override, enforcedPercent }) => ({
       name,
       addresses: addresses.length,
       backends,
-      isolated: isolated.get(index) ?? 0,
+      isolated: isolated.get(handle) ?? 0,
       enforcedPercent,
       override:
         override === undefined
@@ -191,9 +192,9 @@ function seeRoutes(snapshot: Snapshot, nowNs: bigint): RouteSeen[] {
 
 async function lastingFaults(maps: Maps, table: 0 | 1): Promise<FieldFaults> {
   const faults = fieldFaults(maps, table);
-  const { retired, astray, ranges, fallbacks, miscounted } = faults;
-  const found = retired.length + astray.length + ranges.length + fallbacks.length + miscounted;
-  if (found === 0) return faults;
+  const { retired, astray, ranges, fallbacks, miscounted, addresses } = faults;
+  const found = [retired, astray, ranges, fallbacks, addresses].some(({ length }) => length > 0);
+  if (!found && miscounted === 0) return faults;
   await sleep(lookAgainMs);
   return fieldFaults(maps, readField(maps).activeTable === 'A' ? 0 : 1);
 }

@@ -76,11 +76,12 @@ export const fieldRules: readonly Rule[] = [
     expected: 'each names a backend of its own route',
     hint: 'Restart the agent: it writes both tables anew. Then see who else writes these maps.',
     about:
-      'A slot that names nobody or another route’s backend is never gone by: the connect is refused as a breach of the boundary.',
+      'A slot that names nobody or another route’s backend is never gone by, nor an address of a route that is gone: the connect is refused as a breach of the boundary.',
     look: (observed) => {
       const plane = planeOf(observed);
       if (plane === null) return null;
-      const { astray, ranges } = plane.faults;
+      const { astray, ranges, addresses } = plane.faults;
+      if (addresses.length > 0) return fail(`${some(addresses)} lead to a route that is gone`);
       if (ranges.length > 0) return fail(`the ranges of ${some(ranges)} are unsound`);
       return astray.length === 0 ? ok('none') : fail(slots(astray));
     },

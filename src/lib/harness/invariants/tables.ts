@@ -3,6 +3,7 @@
 import type { Tick } from '../../agent/agent.js';
 import type { RouteEntry } from '../../dataplane/book.js';
 import { rangeOf, tableOf, type Plane } from '../../dataplane/plane.js';
+import { routeOfBackend } from '../../dataplane/route-handle.js';
 import type { Verdict, Violation } from '../invariant.js';
 import { Tally } from './tally.js';
 
@@ -74,13 +75,13 @@ export class TablesWatch {
   private examine(
     { outcome, field, observed }: Tick,
     moment: { readonly sequence: number; readonly atMs: number },
-    { name, index, backends }: RouteEntry,
+    { name, handle, backends }: RouteEntry,
     owners: Uint32Array,
   ): (Violation | null)[] {
     const counts = countsOf(owners);
     let foreign = 0;
     for (const [owner, count] of counts) {
-      if (this.plane.backends.get(owner, 'route') !== index) foreign += count;
+      if (routeOfBackend(this.plane, owner) !== handle) foreign += count;
     }
     const found = [
       this.boundary.note({ seen: foreign, limit: 0, backend: null }, moment, name, boundary),
