@@ -35,7 +35,7 @@ export const servicePort = 80;
 export class Stage {
   readonly desk = new Desk();
   private readonly home = ownCgroup();
-  private valves: () => readonly string[] = () => [];
+  private deeds: () => readonly string[] = () => [];
 
   /** The agent serves them when this returns. Processes born before `enter` are no clients. */
   async serve(services: readonly Service[]): Promise<void> {
@@ -48,10 +48,10 @@ export class Stage {
     // JSON is YAML.
     writeFileSync(this.desk.services, JSON.stringify({ services: written }));
     const { child, log } = this.desk.startAgent('--services', this.desk.services);
-    this.valves = () =>
+    this.deeds = () =>
       log()
         .split('\n')
-        .filter((line) => line.includes('admission '));
+        .filter((line) => /admission |slots|isolation/.test(line));
     await patiently('served', () => {
       if (child.exitCode !== null) throw new Error(`the agent ended:\n${log()}`);
       return /epoch \d+: |routes are served[^]*epoch/.test(log());
@@ -77,9 +77,9 @@ export class Stage {
     });
   }
 
-  /** What the agent said of its valves, for whoever reads why a test failed. */
+  /** What the agent said it did, for whoever reads why a test failed. */
   valveLog(): string {
-    return ['the valves:', ...this.valves().slice(-5)].join('\n');
+    return ['what was done:', ...this.deeds().slice(-20)].join('\n');
   }
 
   async close(): Promise<void> {

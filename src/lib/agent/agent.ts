@@ -121,11 +121,16 @@ function toDial(fields: readonly RouteField[], signals: readonly RouteSignals[])
     // At rest nothing fails.
     const seen = signals[i];
     if (seen === undefined || (route.regime === 'laminar' && seen.clients < 2)) return;
+    const own: Dialled[] = [];
+    let well: Dialled | undefined;
     route.backends.forEach(({ id, memory: { circuit } }, j) => {
       const fails = (seen.backends[j]?.consecutiveFailures ?? 0) > 0;
+      if (!fails && circuit.kind !== 'isolated') well ??= { route: route.name, backend: id };
       const isOut = circuit.kind === 'isolated' && circuit.cause === 'errors';
-      if (fails && (isOut || seen.clients > 1)) wanted.push({ route: route.name, backend: id });
+      if (fails && (isOut || seen.clients > 1)) own.push({ route: route.name, backend: id });
     });
+    // One that is well, to tell whether the agent can reach any of them at all.
+    if (own.length > 0 && well !== undefined) wanted.push(well, ...own);
   });
   return wanted;
 }

@@ -3,7 +3,7 @@
 import type { ExplainedRoute, Report } from '../agent/report.js';
 import { describeCause, describeReason, milliseconds, percent } from '../agent/words.js';
 import { typicalUs } from '../field/memory.js';
-import type { BackendField, Exhaustion } from '../field/types.js';
+import type { BackendField, BackendMemory, Exhaustion } from '../field/types.js';
 import { palette } from './colour.js';
 import { renderTable, type TableOptions } from './table.js';
 
@@ -12,6 +12,11 @@ type Knobs = Report['knobs'];
 const knob = (knobs: Knobs, name: string) => knobs[name] ?? NaN;
 
 const term = (value: number | null) => (value === null ? null : value.toFixed(2));
+
+/** The most that speaks against a backend, in bits: slow answers, failed connects or unserved requests. */
+function evidenceOf({ evidence, networkBits, serviceBits }: BackendMemory): number {
+  return Math.max(evidence, networkBits, serviceBits);
+}
 
 function backendTable(route: ExplainedRoute, options: TableOptions): string {
   const { observed } = route;
@@ -166,11 +171,11 @@ function nextLines(route: ExplainedRoute, knobs: Knobs): string[] {
   });
   const limit = knob(knobs, 'isolateEvidence');
   const suspicious = route.backends.filter(
-    ({ memory }) => memory.evidence > 0 && memory.circuit.kind !== 'isolated',
+    ({ memory }) => evidenceOf(memory) > 0 && memory.circuit.kind !== 'isolated',
   );
   for (const { id, memory } of suspicious) {
     lines.push(
-      `${id} is isolated by latency at evidence ${limit}; it has ${memory.evidence.toFixed(1)}`,
+      `${id} is isolated at ${limit} bits of evidence; it has ${evidenceOf(memory).toFixed(1)}`,
     );
   }
   const [most] = [...route.backends]

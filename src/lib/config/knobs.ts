@@ -81,7 +81,7 @@ export const knobSchema = {
   latencyMs: integer(
     'ms',
     [100, 600_000],
-    3_000,
+    4_500,
     'Time constant of the moving averages and counts; of counts up to 20 times longer where there are few.',
   ),
   referenceMs: integer(
@@ -194,25 +194,25 @@ export const knobSchema = {
     '1',
     [1.5, 1_000],
     4,
-    'How many times slower than its peers an answer must be, at least, to speak for isolation.',
+    'How many times slower than normal, which is at least the peers’, an answer must be to count as slow.',
   ),
   isolateEvidence: number(
-    'octaves',
+    'bits',
     [1, 1_000],
-    8,
-    'How much slow answers must exceed that, in sum of doublings, to isolate a backend.',
+    26,
+    'By how many bits a backend’s outcomes must be likelier if it is at fault than if it is like its peers, to isolate it.',
   ),
   silenceMs: integer(
     'ms',
     [10, 600_000],
     200,
-    'Least age from which an unanswered request may count as silence; it must also exceed the peers’ slowest answer.',
+    'Least age from which an unanswered request may count as silence.',
   ),
   silenceFactor: number(
     '1',
     [2, 10_000],
-    32,
-    'How many of the peers’ typical latencies it must be old for that.',
+    4,
+    'How many times the peers’ slowest answer of late it must be old for that.',
   ),
   isolationMs: integer(
     'ms',

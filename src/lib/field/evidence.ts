@@ -11,7 +11,7 @@ import type { BackendMemory, BackendSignals, ClientSignals, LaneMemory } from '.
  * Bits from which a backend is at fault. A backend is looked at in every tick for years, so
  * this is what chance alone brings about once in 67 million times.
  */
-export const convictingBits = 26;
+const convictingBits = 26;
 /**
  * What one bad outcome can say at most: it takes three. Two in a row may as well be the
  * first two of a kind of request that takes long by design.
@@ -48,6 +48,22 @@ function accumulate(
   return bad + good > 0 ? after : faded(after * (1 - gain(dtMs, evidenceMs)));
 }
 
+/**
+ * The bits of slow answers. Those of one tick count as three at most in two ticks: a pause of
+ * the backend or of this node is a single event, however many answers wait for its end.
+ */
+export function latencyBits(
+  before: number,
+  slow: number,
+  inTime: number,
+  peers: Peers,
+  dtMs: number,
+  knobs: Knobs,
+): number {
+  const bits = Math.min(1.5 * mostBits, slow * bitsOf(peers.slow, peers.answers, 0));
+  return accumulate(before, slow > 0 ? 1 : 0, inTime, bits, dtMs, knobs);
+}
+
 /** The bits of failed connects. */
 export function networkBits(
   memory: BackendMemory,
@@ -71,11 +87,10 @@ const tailOctaves = 3;
 export function bitsOfWait(
   { waiting }: BackendSignals,
   peers: Peers,
-  leastMs: (typicalLog: number) => number,
+  leastMs: (slowestLog: number) => number,
 ): number {
   if (waiting === null || waiting.count === 0 || waiting.answeredSince) return 0;
-  if (peers.typicalLog === null || peers.slowestLog === null) return 0;
-  if (waiting.ageMs < leastMs(peers.typicalLog)) return 0;
+  if (peers.slowestLog === null || waiting.ageMs < leastMs(peers.slowestLog)) return 0;
   const beyond = log2(waiting.ageMs * 1000) - peers.slowestLog;
   if (beyond <= 0) return 0;
   const bad = peers.unserved + peers.waiting;
@@ -168,27 +183,35 @@ const goodPerBad = 4;
 const expectedWords = 3;
 const patienceMs = 10_000;
 
+/** What the clients other than the accuser say: against its word, nothing yet, or nothing at all. */
+export type Contradiction = 'spoken' | 'awaited' | 'none';
+
 /**
  * Whether another client than the one that saw most of the trouble speaks for the backend,
  * or is yet to be heard. `memoryMs`: the time over which the lanes' connects are remembered.
  */
-export function isContradicted(
+export function contradictionOf(
   lanes: readonly LaneMemory[],
   kind: EvidenceKind,
   accusedMs: number,
   memoryMs: number,
-): boolean {
-  if (lanes.length < 2) return false;
+): Contradiction {
+  if (lanes.length < 2) return 'none';
   const words = lanes.map(({ networkGood, networkBad, serviceGood, serviceBad, connects }) => ({
     good: kind === 'network' ? networkGood : serviceGood,
     bad: kind === 'network' ? networkBad : serviceBad,
     perMs: connects / memoryMs,
   }));
   const accuser = words.reduce((most, word) => (word.bad > most.bad ? word : most));
-  const others = words.filter((word) => word !== accuser);
-  if (others.some(({ good, bad }) => good >= contradicts && good >= goodPerBad * bad)) return true;
-  if (others.some(({ bad }) => bad >= 1)) return false;
+  // A failure may be known before its connect has ended: then nobody is the accuser yet.
+  const others = words.filter((word) => word !== accuser || accuser.bad === 0);
+  if (others.some(({ good, bad }) => good >= contradicts && good >= goodPerBad * bad)) {
+    return 'spoken';
+  }
+  if (others.some(({ bad }) => bad >= 1)) return 'none';
   const perMs = others.reduce((sum, other) => sum + other.perMs, 0);
   // One that dials so seldom is not waited for.
-  return perMs * 2 * patienceMs >= 1 && accusedMs < Math.min(expectedWords / perMs, patienceMs);
+  const isAwaited =
+    perMs * 2 * patienceMs >= 1 && accusedMs < Math.min(expectedWords / perMs, patienceMs);
+  return isAwaited ? 'awaited' : 'none';
 }

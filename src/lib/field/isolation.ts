@@ -2,20 +2,21 @@
 // returns by slow start when a probe went well; each relapse doubles the wait.
 import type { Knobs } from '../config/knobs.js';
 import { exp2 } from './arithmetic.js';
-import type { EvidenceKind } from './evidence.js';
+import type { Contradiction, EvidenceKind } from './evidence.js';
 import type { IsolationCause } from './states.js';
-import type { BackendMemory, BackendSignals, Circuit } from './types.js';
+import type { BackendMemory, BackendSignals, Circuit, DialOutcome } from './types.js';
 
 /** What the tick says of a backend, beside its memory. */
 export interface Verdict {
   readonly signals: BackendSignals;
-  /** Evidence that isolates in this regime: of slow answers in octaves, of the rest in bits. */
-  readonly isolateOctaves: number;
+  /** Bits of evidence that isolate in this regime. */
   readonly isolateBits: number;
   /** Bits that the requests which wait now add to those of its service. */
   readonly waitingBits: number;
   /** Another client speaks for it, or is yet to be heard. */
-  readonly contradicted: Readonly<Record<EvidenceKind, boolean>>;
+  readonly contradicted: Readonly<Record<EvidenceKind, Contradiction>>;
+  /** What the agent's own connect met, where it can be believed. */
+  readonly dial: DialOutcome | null;
   /** It was in the game although isolated, for most of the route was. */
   readonly inGame: boolean;
   /** No other client dials the route. */
@@ -34,40 +35,43 @@ const probePatienceMs = 1_000;
 /** While the agent's own connects fail no client is sent; after so long one is all the same. */
 const dialOnlyMs = 60_000;
 
-/** The age at which an unanswered first request is silence. */
-export function silenceAgeOf(typicalLog: number | null, knobs: Knobs): number {
-  const typicalMs = typicalLog === null ? 0 : exp2(typicalLog) / 1000;
-  return Math.max(knobs.silenceMs, knobs.silenceFactor * typicalMs);
+/** The age at which an unanswered first request is silence: well beyond the peers' slowest answer. */
+export function silenceAgeOf(slowestLog: number | null, knobs: Knobs): number {
+  const slowestMs = slowestLog === null ? 0 : exp2(slowestLog) / 1000;
+  return Math.max(knobs.silenceMs, knobs.silenceFactor * slowestMs);
 }
 
 /**
- * Whether the network's word against the backend stands: consecutive failures that several
- * clients saw, or that the only client saw, or that the agent's own connect met too.
+ * Whether the network's word against the backend stands: consecutive failures that the only
+ * client saw, or that no other client contradicts. The agent's own connect is a witness too.
  */
-function isUnreachable({ signals, aloneClient, contradicted }: Verdict, knobs: Knobs): boolean {
-  const { consecutiveFailures, accusers, dial } = signals;
-  if (consecutiveFailures < knobs.isolateAfter) return false;
-  if (aloneClient || dial === 'closed') return true;
-  return dial === null && (accusers > 1 || !contradicted.network);
+function isUnreachable(
+  { signals, dial, aloneClient, contradicted }: Verdict,
+  knobs: Knobs,
+): boolean {
+  if (signals.consecutiveFailures < knobs.isolateAfter) return false;
+  if (aloneClient) return true;
+  if (dial === 'open' || contradicted.network === 'spoken') return false;
+  return contradicted.network === 'none' || signals.accusers > 1 || dial === 'closed';
 }
 
 /** What isolates an admitted backend now; null if nothing does. */
 function grounds(memory: BackendMemory, verdict: Verdict, knobs: Knobs): IsolationCause | null {
-  const { contradicted, isolateBits, isolateOctaves, waitingBits } = verdict;
+  const { contradicted, isolateBits, waitingBits } = verdict;
   if (isUnreachable(verdict, knobs)) return 'errors';
-  if (memory.networkBits >= isolateBits && !contradicted.network) return 'errors';
-  if (contradicted.service) return null;
+  if (memory.networkBits >= isolateBits && contradicted.network === 'none') return 'errors';
+  if (contradicted.service !== 'none') return null;
   if (memory.serviceBits + waitingBits >= isolateBits) {
     return waitingBits > 0 || verdict.signals.dropped < verdict.signals.unserved
       ? 'silence'
       : 'errors';
   }
-  return memory.evidence >= isolateOctaves ? 'latency' : null;
+  return memory.evidence >= isolateBits ? 'latency' : null;
 }
 
 /** The first time until a probe: short where it costs no client a request. */
 function firstCooldownMs(cause: IsolationCause, signals: BackendSignals, knobs: Knobs): number {
-  const isFree = cause === 'latency' || signals.dial !== null || signals.consecutiveFailures > 0;
+  const isFree = cause === 'latency' || signals.consecutiveFailures > 0;
   return isFree ? knobs.isolationMs : Math.max(knobs.isolationMs, knobs.sacrificeMs);
 }
 
@@ -98,7 +102,7 @@ type Isolated = Extract<Circuit, { kind: 'isolated' }>;
  * Until a probe may come. What refuses connects is tried by the agent first: as long as
  * its own connect fails, a client's would too, and once it succeeds nobody need wait.
  */
-function remainingOf(circuit: Isolated, { dial }: BackendSignals, dtMs: number): number {
+function remainingOf(circuit: Isolated, dial: DialOutcome | null, dtMs: number): number {
   const remainingMs = Math.max(0, circuit.remainingMs - dtMs);
   if (circuit.cause !== 'errors' || circuit.probedForMs !== null) return remainingMs;
   if (circuit.distrustsDial) return remainingMs;
@@ -112,14 +116,14 @@ function remainingOf(circuit: Isolated, { dial }: BackendSignals, dtMs: number):
 function probe(before: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): Circuit {
   const { signals } = verdict;
   const isolatedForMs = before.isolatedForMs + dtMs;
-  const remainingMs = remainingOf(before, signals, dtMs);
+  const remainingMs = remainingOf(before, verdict.dial, dtMs);
   const circuit = { ...before, remainingMs, isolatedForMs };
   if (remainingMs > 0) return circuit;
   const heard = verdict.good || verdict.slow || verdict.bad;
   if (circuit.probedForMs === null && signals.picks === 0 && !heard) return circuit;
   const probedForMs = (circuit.probedForMs ?? -dtMs) + dtMs;
   // A connect of the agent's went well and a client's did not: a policy stands between them.
-  const distrustsDial = circuit.distrustsDial || signals.dial === 'open';
+  const distrustsDial = circuit.distrustsDial || verdict.dial === 'open';
   const again = isolate(circuit.cause, longer(circuit, knobs));
   const relapse = { ...again, isolatedForMs, distrustsDial };
   if (verdict.bad || (verdict.slow && !verdict.good)) return relapse;

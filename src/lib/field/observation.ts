@@ -4,9 +4,8 @@ import type { Knobs } from '../config/knobs.js';
 import { log2, median, must } from './arithmetic.js';
 import {
   bitsOfWait,
-  convictingBits,
   heardByLanes,
-  isContradicted,
+  contradictionOf,
   networkBits,
   networkWord,
   serviceBits,
@@ -131,8 +130,8 @@ function accuse(
     },
     waitingBits: waitBits * waitedLong,
     contradicted: {
-      network: isContradicted(lanes, 'network', accusedMs, memoryMs),
-      service: isContradicted(lanes, 'service', accusedMs, memoryMs),
+      network: contradictionOf(lanes, 'network', accusedMs, memoryMs),
+      service: contradictionOf(lanes, 'service', accusedMs, memoryMs),
     },
   };
 }
@@ -160,7 +159,7 @@ export function observe(
   const isKnown = reference.ticks * knobs.tickMs >= knownMs;
   const memories = backends.map((signals, i) => {
     const others = must(peers[i]);
-    const { evidence, ownLog, slow, good, normal } = must(latency.backends[i]);
+    const { evidence, slow, ownLog, late: isSlow, good, normal } = must(latency.backends[i]);
     const late = { evidence, fromLog: normal === null ? null : normal + latency.tolerated };
     const { memory, waitingBits, contradicted } = accuse(
       must(remembered[i]),
@@ -171,21 +170,22 @@ export function observe(
       dtMs,
       knobs,
     );
-    const made = { ...memory, evidence, ownLog };
+    const made = { ...memory, evidence, slow, ownLog };
     const unservedSays = shareOf(others.unserved, others.served) < rarelyUnserved;
     const circuit = judge(
       made,
       {
         signals,
-        isolateOctaves: knobs.isolateEvidence * strict.evidence,
-        isolateBits: convictingBits * strict.evidence,
+        // A connect that fails may fail for want of a way from the agent to any of them.
+        dial: others.reached ? signals.dial : null,
+        isolateBits: knobs.isolateEvidence * strict.evidence,
         waitingBits,
         contradicted,
         inGame: before.systemic,
         aloneClient: route.clients < 2,
-        silenceAgeMs: silenceAgeOf(others.typicalLog, knobs),
+        silenceAgeMs: silenceAgeOf(others.slowestLog, knobs),
         bad: signals.failures > 0 || (signals.unserved > 0 && unservedSays),
-        slow,
+        slow: isSlow,
         good,
       },
       dtMs,

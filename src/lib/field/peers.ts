@@ -16,8 +16,12 @@ export interface Peers {
   readonly typicalLog: number | null;
   /** Answers that this is made of. */
   readonly answers: number;
+  /** Of these, those that were slow beyond what is tolerated. */
+  readonly slow: number;
   /** The slowest answer of late, in log2 of microseconds. */
   readonly slowestLog: number | null;
+  /** The agent's own connect reached one of them: so its connects are to be believed. */
+  readonly reached: boolean;
   /** Mean of the requests that they work on; null when nobody's are measured. */
   readonly working: number | null;
 }
@@ -29,6 +33,7 @@ interface Totals {
   unserved: number;
   waiting: number;
   answers: number;
+  slow: number;
 }
 
 /** The greatest of several numbers, and the next: so that each can be left out. */
@@ -61,7 +66,15 @@ function medianWithout(sorted: Float64Array, value: number | null): number | nul
   return must(sorted[middle < at ? middle : middle + 1]);
 }
 
-const none: Totals = { connects: 0, failures: 0, served: 0, unserved: 0, waiting: 0, answers: 0 };
+const none: Totals = {
+  connects: 0,
+  failures: 0,
+  served: 0,
+  unserved: 0,
+  waiting: 0,
+  answers: 0,
+  slow: 0,
+};
 
 /** One for each backend, in their order. An isolated one is nobody's peer. */
 export function peersOf(
@@ -73,6 +86,7 @@ export function peersOf(
   const typical: number[] = [];
   let working = 0;
   let measured = 0;
+  let reached = 0;
   const own = memories.map((memory, i) => {
     const signals = must(backends[i]);
     const isPeer = memory.circuit.kind !== 'isolated';
@@ -86,6 +100,8 @@ export function peersOf(
       total.unserved += memory.unserved;
       total.waiting += waiting;
       total.answers += memory.answers;
+      total.slow += memory.slow;
+      if (signals.dial === 'open') reached++;
       if (memory.slowestLog !== null) slowest.add(memory.slowestLog);
       if (log !== null) typical.push(log);
       if (memory.working !== null) {
@@ -93,10 +109,11 @@ export function peersOf(
         measured++;
       }
     }
-    return { memory, mine, log, waiting: isPeer ? waiting : 0, isPeer };
+    const opened = isPeer && signals.dial === 'open' ? 1 : 0;
+    return { memory, mine, log, waiting: isPeer ? waiting : 0, isPeer, opened };
   });
   const sorted = Float64Array.from(typical).sort();
-  return own.map(({ memory, mine, log, waiting, isPeer }): Peers => {
+  return own.map(({ memory, mine, log, waiting, isPeer, opened }): Peers => {
     const counted = isPeer && memory.working !== null;
     const others = measured - (counted ? 1 : 0);
     return {
@@ -106,6 +123,8 @@ export function peersOf(
       unserved: Math.max(0, total.unserved - mine.unserved),
       waiting: total.waiting - waiting,
       answers: Math.max(0, total.answers - mine.answers),
+      slow: Math.max(0, total.slow - mine.slow),
+      reached: reached > opened,
       typicalLog: medianWithout(sorted, log),
       slowestLog: slowest.without(isPeer ? memory.slowestLog : null),
       working:

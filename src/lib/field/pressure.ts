@@ -22,6 +22,8 @@ export interface Observed {
 
 /** Standard deviations of a difference that are taken for chance. */
 const chanceSigmas = 2;
+/** The same of a share of failures, which the gate makes a heavy matter. */
+const errorSigmas = 3;
 /** A path twice as long as it was is as bad as a path can be: distance is no fault. */
 const pathMost = 2;
 /** Fewer outcomes of a lane say nothing of its own. */
@@ -79,7 +81,9 @@ function lateOctaves(
   const away = own.logSum / own.answers - others.typicalLog;
   const chance =
     chanceSigmas * Math.sqrt(spread * (1 / own.answers + 1 / Math.max(1, others.answers)));
-  const noise = Math.max(chance, bucketOctaves, log2(1 + knobs.noise));
+  // Within one bucket nothing averages out.
+  const grain = spread < bucketOctaves * bucketOctaves ? bucketOctaves : 0;
+  const noise = Math.max(chance, grain, log2(1 + knobs.noise));
   return shrunk(beyondNoise(away, noise), 0, own.answers, knobs.shrinkage);
 }
 
@@ -136,7 +140,8 @@ function excess(own: Outcomes, peers: Outcomes): number {
   if (own.all < 0.1) return 0;
   const usual = clamp(shareOf(peers.bad, peers.all - peers.bad), 0, 1);
   const before = peers.all < 1 ? 0 : peers.bad / peers.all;
-  const chance = chanceSigmas * Math.sqrt(usual * (1 - usual) * (1 / Math.max(1, peers.all)));
+  const spread = usual * (1 - usual) * (1 / Math.max(1, own.all) + 1 / Math.max(1, peers.all));
+  const chance = errorSigmas * Math.sqrt(spread);
   return clamp(own.bad / own.all - before - chance, 0, 1);
 }
 

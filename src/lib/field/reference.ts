@@ -1,7 +1,8 @@
 // What is normal: a route's long-run latency and spread, and each backend's own.
 // Latency is judged against these, never against an absolute figure.
 import type { Knobs } from '../config/knobs.js';
-import { average, clamp, faded, gain, median, must } from './arithmetic.js';
+import { average, clamp, gain, median, must } from './arithmetic.js';
+import { latencyBits } from './evidence.js';
 import { typicalLog, type Heard } from './memory.js';
 import type { Peers } from './peers.js';
 import type { BackendMemory, Reference } from './types.js';
@@ -10,12 +11,8 @@ export const noReference: Reference = { log: null, spread: 0, ticks: 0 };
 
 /** How much slower than its route a backend may always have been, in octaves. */
 const nature = 2;
-/** What one answer can say at most, in octaves: a stray one must not isolate. */
-export const mostOctaves = 4;
 /** By how much more is tolerated of a backend when all are late. */
 const strainWeight = 2;
-/** Time constant of evidence, when there are no new answers. */
-const evidenceMs = 5_000;
 
 /** The median of the backends' means in this tick; null of fewer than three. */
 function tickMedian(heard: readonly Heard[]): number | null {
@@ -75,14 +72,6 @@ export function pooledVariance(memories: readonly BackendMemory[]): number {
 }
 
 /**
- * Octaves above normal from which an answer speaks for isolation. Heavy tails and answers
- * that are late by design are normal where they are: 1.5 standard deviations.
- */
-function tolerated(spread: number, slower: number): number {
-  return Math.max(slower, Math.sqrt(spread) * 1.5);
-}
-
-/**
  * The normal latency that this backend's answers are judged by: what its peers show in the
  * same window, or more where the route or the backend has always been slower. Null without
  * a peer: then nothing is out of the ordinary.
@@ -109,19 +98,21 @@ export interface Latencies {
 
 export interface LatencyVerdict {
   readonly evidence: number;
+  /** Answers that were slow, over the time that is remembered. */
+  readonly slow: number;
   readonly ownLog: number | null;
   /** Whether any of the tick's answers was slow, and whether any was not. */
-  readonly slow: boolean;
+  readonly late: boolean;
   readonly good: boolean;
   /** log2 of the microseconds that it was judged by; null when there was nothing to judge by. */
   readonly normal: number | null;
 }
 
 /**
- * Adds the tick's answers to the evidence against each backend: a one-sided
- * CUSUM (Page 1954) of log2 latency over normal. Few answers that are plainly
- * slow suffice; many that are a little slow never do. `fixedLog`: log2 of the microseconds
- * that the owner of the service calls normal.
+ * Adds the tick's answers to the evidence against each backend. An answer is slow when it
+ * took `slowerOctaves` more than normal; how much that says depends on how many of the
+ * peers' answers are slow too. `fixedLog`: log2 of the microseconds that the owner of the
+ * service calls normal.
  */
 export function judgeLatency(
   before: Reference,
@@ -144,32 +135,29 @@ export function judgeLatency(
   // Where all are late, late answers are load, and to leave a backend out would add to it.
   const strain = now === null || reference.log === null ? 0 : Math.max(0, now - reference.log);
   const spread = Math.max(reference.spread, pooledVariance(memories));
-  const drift = tolerated(spread, slowerOctaves) + strainWeight * strain;
-  const kept = 1 - gain(dtMs, evidenceMs);
+  const drift = slowerOctaves + strainWeight * strain;
   const slowly = gain(dtMs, knobs.referenceMs);
   const backends = memories.map((memory, i): LatencyVerdict => {
     const { samples, logs, count, logSum } = must(heard[i]);
-    const { typicalLog: others } = must(peers[i]);
-    const typical = others === null || now === null ? others : Math.max(others, now);
+    const others = must(peers[i]);
+    const peersLog = others.typicalLog;
+    const typical = peersLog === null || now === null ? peersLog : Math.max(peersLog, now);
     const normal = normalLog(memory, reference, typical);
+    let late = 0;
+    if (normal !== null) {
+      samples.forEach((sample, k) => {
+        if (must(logs[k]) - normal > drift) late += sample.count;
+      });
+    }
+    const evidence = latencyBits(memory.evidence, late, count - late, others, dtMs, knobs);
+    const slow = memory.slow + late;
     if (normal === null || count === 0) {
-      const { evidence, ownLog } = memory;
-      return { evidence: faded(evidence * kept), ownLog, slow: false, good: false, normal };
+      return { evidence, slow, ownLog: memory.ownLog, late: false, good: false, normal };
     }
-    let { evidence } = memory;
-    let slowest = -Infinity;
-    let quickest = Infinity;
-    for (let k = 0; k < logs.length; k++) {
-      const away = (logs[k] ?? normal) - normal;
-      slowest = Math.max(slowest, away);
-      quickest = Math.min(quickest, away);
-      evidence += (samples[k]?.count ?? 0) * Math.min(mostOctaves, away - drift);
-    }
-    evidence = Math.max(0, evidence);
     // Its own normal is learned in good times only.
     const calm = memory.circuit.kind === 'admitted' && evidence === 0;
     const ownLog = calm ? average(memory.ownLog, logSum / count, slowly) : memory.ownLog;
-    return { evidence, ownLog, slow: slowest > drift, good: quickest <= drift, normal };
+    return { evidence, slow, ownLog, late: late > 0, good: late < count, normal };
   });
   return { reference, tolerated: drift, spread, backends };
 }

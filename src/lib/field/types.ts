@@ -159,7 +159,9 @@ export interface BackendMemory {
   /** Time to connect, and its normal. */
   readonly pathUs: number | null;
   readonly pathReferenceUs: number | null;
-  /** Octaves by which slow answers exceeded what is tolerated (CUSUM). */
+  /** Answers that were slow beyond what is tolerated. */
+  readonly slow: number;
+  /** Bits by which its slow answers are likelier if it is at fault. */
   readonly evidence: number;
   /** Bits by which its failed connects, and its unserved requests, are likelier if it is at fault. */
   readonly networkBits: number;

@@ -228,6 +228,7 @@ const backendMemory = record<BackendMemory>('backendMemory', {
   ownLog: nullable(number),
   pathUs: nullable(number),
   pathReferenceUs: nullable(number),
+  slow: later(number, 0),
   evidence: number,
   networkBits: later(number, 0),
   serviceBits: later(number, 0),
