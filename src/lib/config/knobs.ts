@@ -48,7 +48,7 @@ export const knobSchema = {
     'failures',
     [0, 1_000],
     2,
-    'Consecutive failures that make a suspect; 0 never.',
+    'Consecutive failures that make a suspect: for one client if it alone saw them, else for all; 0 never.',
   ),
   suspectMs: integer(
     'ms',
@@ -82,7 +82,7 @@ export const knobSchema = {
     'ms',
     [100, 600_000],
     4_500,
-    'Time constant of the moving averages and counts.',
+    'Time constant of the moving averages and counts; of counts up to 20 times longer where there are few.',
   ),
   referenceMs: integer(
     'ms',
@@ -98,12 +98,22 @@ export const knobSchema = {
     '1',
     [0, 10],
     0.5,
-    'Weight of the requests under way per slot in the pressure.',
+    'Weight of the requests under way, beyond the peers’, in the pressure.',
   ),
-  weightLatency: number('1', [0, 10], 1.5, 'Weight of first-byte latency in the pressure.'),
+  weightLatency: number(
+    '1',
+    [0, 10],
+    1.5,
+    'Weight of first-byte latency, beyond the peers’, in the pressure.',
+  ),
   weightPath: number('1', [0, 10], 0.1, 'Weight of connect latency in the pressure.'),
   weightNode: number('1', [0, 10], 1, 'Weight of a local backend’s own stalls in the pressure.'),
-  weightErrors: number('1', [0, 100], 0.5, 'Weight of the failure ratio in the pressure.'),
+  weightErrors: number(
+    '1',
+    [0, 100],
+    0.5,
+    'Weight of the failure ratio, beyond the peers’, in the pressure.',
+  ),
   queueGate: number(
     '1',
     [1, 100],
@@ -111,13 +121,18 @@ export const knobSchema = {
     'Requests under way per slot, relative to the peers, from which they count.',
   ),
   noise: number('ratio', [0, 1], 0.1, 'Deviation of a latency from normal that is none.'),
-  errorReference: number('ratio', [0.001, 1], 0.05, 'Failure ratio that counts as pressure 1.'),
+  errorReference: number(
+    'ratio',
+    [0.001, 1],
+    0.05,
+    'Failure ratio beyond the peers’ that counts as pressure 1.',
+  ),
   errorMax: number('pressure', [1, 1_000], 20, 'Most that the error term can be.'),
   errorGate: number(
     'ratio',
     [0.001, 1],
     0.05,
-    'Failure ratio (η) above which the gate’s pressure is added.',
+    'Failure ratio (η) beyond the peers’ above which the gate’s pressure is added.',
   ),
   errorGatePressure: number('pressure', [0, 1_000], 4, 'Pressure (K_E) that the error gate adds.'),
   epsilon: number(
@@ -163,7 +178,12 @@ export const knobSchema = {
   guardShrink: number('1', [1, 100], 2, 'By what the guard divides the viscosity’s limit.'),
 
   // Isolation.
-  isolateAfter: integer('failures', [1, 1_000], 2, 'Consecutive failures that isolate a backend.'),
+  isolateAfter: integer(
+    'failures',
+    [1, 1_000],
+    2,
+    'Consecutive failed connects that isolate a backend, unless another client speaks for it.',
+  ),
   isolateErrors: number(
     'ratio',
     [0.01, 1],
@@ -174,7 +194,7 @@ export const knobSchema = {
     '1',
     [1.5, 1_000],
     4,
-    'How many times slower than normal an answer must be to speak for isolation.',
+    'How many times slower than normal, which is at least the peers’, an answer must be to count as slow.',
   ),
   isolateEvidence: number(
     'bits',
@@ -186,21 +206,26 @@ export const knobSchema = {
     'ms',
     [10, 600_000],
     200,
-    'Least age of an unanswered request that can be called silence.',
+    'Least age from which an unanswered request may count as silence.',
   ),
   silenceFactor: number(
     '1',
     [2, 10_000],
     4,
-    'How many times the peers’ slowest answer of late an unanswered request must be old to be called silence.',
+    'How many times the peers’ slowest answer of late it must be old for that.',
   ),
   isolationMs: integer(
     'ms',
     [100, 600_000],
     2_000,
-    'How long a backend stays isolated before its first probe.',
+    'How long a backend stays isolated before its first probe, where a failed probe is cheap.',
   ),
-  isolationMaxMs: integer('ms', [100, 3_600_000], 4_000, 'Longest time between two probes.'),
+  isolationMaxMs: integer(
+    'ms',
+    [100, 3_600_000],
+    4_000,
+    'Longest time between two probes, but for silence.',
+  ),
   sacrificeMs: integer(
     'ms',
     [100, 3_600_000],
@@ -253,7 +278,7 @@ export const knobSchema = {
     'ratio',
     [0, 1],
     0.25,
-    'Conductance (G), relative to a healthy route’s, below which its valve is soft.',
+    'Conductance (G), relative to a healthy route’s, below which its regime is transition, and at half of it crisis.',
   ),
   recoverMs: integer('ms', [0, 3_600_000], 20_000, 'Calm that a valve needs to open by one mode.'),
   dwellMs: integer('ms', [0, 3_600_000], 2_000, 'Least time between two changes of a valve.'),
