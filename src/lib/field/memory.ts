@@ -109,6 +109,13 @@ function unservedOf({ unserved, served, connects, app }: BackendSignals): number
   return Math.max(unserved, (app?.errorRate ?? 0) * Math.max(served + unserved, connects));
 }
 
+/** Requests that were answered. Where the kernel sees no answers, those of which nothing bad is told. */
+function servedOf(signals: BackendSignals): number {
+  const { served, connects, failures, firstByte } = signals;
+  if (firstByte !== null) return served;
+  return Math.max(served, connects - failures - unservedOf(signals), 0);
+}
+
 /** Answers of the tick; where the kernel measures none, the application's word stands for one. */
 function answersOf({ firstByte, app }: BackendSignals): readonly LatencySample[] {
   if (firstByte !== null) return firstByte;
@@ -223,7 +230,7 @@ export function remember(
     working: working === null ? null : faded(working),
     connects: faded(before.connects * kept + signals.connects),
     failures: faded(before.failures * kept + signals.failures),
-    served: faded(before.served * kept + signals.served),
+    served: faded(before.served * kept + servedOf(signals)),
     unserved: faded(before.unserved * kept + unservedOf(signals)),
     retransmits: faded(before.retransmits * kept + signals.retransmits),
     answers,
