@@ -70,7 +70,14 @@ describe('slots in force', () => {
 
 describe('what a valve would have refused', () => {
   const signals = (picks: number) => ({
-    ...{ name: cart.name, slots: 64, refused: 0, clients: 1, override: null, latencyReferenceUs: null },
+    ...{
+      name: cart.name,
+      slots: 64,
+      refused: 0,
+      clients: 1,
+      override: null,
+      latencyReferenceUs: null,
+    },
     backends: [
       {
         ...idle('a', 64),
@@ -187,8 +194,8 @@ describe('an agent whose routes are observed', () => {
           },
         }),
         app: () => null,
-      dial: () => null,
-      dialNext: () => undefined,
+        dial: () => null,
+        dialNext: () => undefined,
         hearsApps: false,
       },
     });

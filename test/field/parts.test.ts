@@ -164,7 +164,13 @@ describe('the valve', () => {
   const hard: Demand = { mode: 'hard', cause: ttf };
   const missing: Demand = {
     mode: 'soft',
-    cause: { kind: 'capacity', offeredPerSecond: 20, goodputPerSecond: 10, unserved: 0.5, usual: 0 },
+    cause: {
+      kind: 'capacity',
+      offeredPerSecond: 20,
+      goodputPerSecond: 10,
+      unserved: 0.5,
+      usual: 0,
+    },
   };
   /** One tick in which so many connects came to something, and so many were refused. */
   function stepped(

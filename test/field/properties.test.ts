@@ -227,7 +227,7 @@ describe('the control law, in the long run', () => {
     { slower: 30 },
   ];
 
-  it('comes to fair shares within 10 s of the end of any faults', () => {
+  it('comes to fair shares within a minute of the end of any faults, silence among them', () => {
     for (let seed = 1; seed <= 12; seed++) {
       const random = seeded(seed);
       const world = new World({ seed, serviceMs: lognormal(4, 0.5) });
@@ -240,7 +240,8 @@ describe('the control law, in the long run', () => {
         world.seconds(4 + random() * 4);
       }
       for (const id of world.ids) world.behaviours.set(id, 'healthy');
-      world.seconds(10);
+      // What was silent is tried by a client's request, and so it waits for longer.
+      world.seconds(60);
       for (const id of world.ids) {
         expect(world.share(id), `seed ${seed}, backend ${id}`).toBeGreaterThan(0.85);
         expect(world.share(id), `seed ${seed}, backend ${id}`).toBeLessThan(1.15);

@@ -338,8 +338,8 @@ export class World {
         memory: { circuit },
       } of this.route.backends) {
         this.moved += Math.max(0, slots - (before.get(id) ?? 0));
-        if (circuit.kind === 'isolated' && circuit.remainingMs === circuit.cooldownMs) {
-          this.dripDueMs.set(id, this.atMs + circuit.cooldownMs);
+        if (circuit.kind === 'isolated' && circuit.probedForMs === null) {
+          this.dripDueMs.set(id, this.atMs + circuit.remainingMs);
         }
       }
     }
