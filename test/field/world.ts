@@ -57,6 +57,8 @@ export interface WorldOptions {
 interface Waiting {
   readonly sinceMs: number;
   readonly client: number;
+  /** How long its answer takes; null when there will be none. */
+  readonly takesMs: number | null;
 }
 
 const noWord = { connects: 0, failures: 0, answers: 0, logSum: 0, unserved: 0 };
@@ -188,7 +190,8 @@ export class World {
         return id;
       }
     }
-    return this.ids.find((id) => this.backend(id).state !== 'isolated') ?? this.ids[0] ?? '';
+    const admitted = this.ids.filter((id) => this.backend(id).state !== 'isolated');
+    return admitted[Math.floor(this.random() * admitted.length)] ?? this.ids[0] ?? '';
   }
 
   private meets(id: string, client: number): Behaviour {
@@ -262,22 +265,43 @@ export class World {
       }
       this.succeed(id);
       if (behaviour === 'hung') {
-        this.waiting.set(id, [...(this.waiting.get(id) ?? []), { sinceMs: this.atMs, client }]);
+        this.waiting.set(id, [
+          ...(this.waiting.get(id) ?? []),
+          { sinceMs: this.atMs, client, takesMs: null },
+        ]);
         continue;
       }
       const slower = typeof behaviour === 'object' ? behaviour.slower : 1;
       const ms = serviceMs(this.random) * slower;
-      own.busyMs += ms;
-      own.samples.push({ us: ms * 1000 + 60, count: 1 });
-      lane.answers++;
-      lane.logSum += Math.log2(ms * 1000);
-      this.answeredMs.set(id, this.atMs);
+      this.waiting.set(id, [
+        ...(this.waiting.get(id) ?? []),
+        { sinceMs: this.atMs, client, takesMs: ms },
+      ]);
     }
     return this.ids.map((id): BackendSignals => {
       const own = did.get(id);
       const all = this.waiting.get(id) ?? [];
-      const still = all.filter(({ sinceMs }) => this.atMs - sinceMs < patienceMs);
-      const gone = all.filter((one) => !still.includes(one));
+      const still: Waiting[] = [];
+      const gone: Waiting[] = [];
+      for (const one of all) {
+        const { sinceMs, client, takesMs } = one;
+        if (takesMs === null) {
+          (this.atMs - sinceMs < patienceMs ? still : gone).push(one);
+          continue;
+        }
+        // What takes less than a tick is answered in that of its request.
+        if (takesMs > dtMs && sinceMs + takesMs > this.atMs) {
+          still.push(one);
+          continue;
+        }
+        const lane = own?.lanes[client];
+        if (own === undefined || lane === undefined) continue;
+        if (takesMs <= dtMs) own.busyMs += takesMs;
+        own.samples.push({ us: takesMs * 1000 + 60, count: 1 });
+        lane.answers++;
+        lane.logSum += Math.log2(takesMs * 1000);
+        this.answeredMs.set(id, this.atMs);
+      }
       for (const { client } of gone) {
         const lane = own?.lanes[client];
         if (lane !== undefined) lane.unserved++;
