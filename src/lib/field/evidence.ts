@@ -25,7 +25,7 @@ const evidenceMs = 20_000;
  * saw any, the share is not known to be small, only to be unseen (Laplace): what that
  * says counts twice, so that three do where 18 good outcomes of peers are remembered.
  */
-function bitsOf(bad: number, all: number, octavesBeyond: number): number {
+export function bitsOf(bad: number, all: number, octavesBeyond: number): number {
   const unseenBits = log2(all + 2) + octavesBeyond;
   if (bad <= 0) return Math.min(mostBits, 2 * (unseenBits - 1));
   return Math.min(mostBits, log2(1 / Math.min(1, bad / all + 1 / exp2(unseenBits))));

@@ -14,8 +14,9 @@ export interface Peers {
   readonly waiting: number;
   /** The median of their typical latencies, in log2 of microseconds; null without answers. */
   readonly typicalLog: number | null;
-  /** Answers that this is made of. */
+  /** Answers that this is made of, and those of them that were slow. */
   readonly answers: number;
+  readonly slowAnswers: number;
   /** The slowest answer of late, in log2 of microseconds. */
   readonly slowestLog: number | null;
   /** Mean of the requests that they work on; null when nobody's are measured. */
@@ -29,6 +30,7 @@ interface Totals {
   unserved: number;
   waiting: number;
   answers: number;
+  slowAnswers: number;
 }
 
 /** The greatest of several numbers, and the next: so that each can be left out. */
@@ -61,7 +63,15 @@ function medianWithout(sorted: Float64Array, value: number | null): number | nul
   return must(sorted[middle < at ? middle : middle + 1]);
 }
 
-const none: Totals = { connects: 0, failures: 0, served: 0, unserved: 0, waiting: 0, answers: 0 };
+const none: Totals = {
+  connects: 0,
+  failures: 0,
+  served: 0,
+  unserved: 0,
+  waiting: 0,
+  answers: 0,
+  slowAnswers: 0,
+};
 
 /** One for each backend, in their order. An isolated one is nobody's peer. */
 export function peersOf(
@@ -86,6 +96,7 @@ export function peersOf(
       total.unserved += memory.unserved;
       total.waiting += waiting;
       total.answers += memory.answers;
+      total.slowAnswers += memory.slowAnswers;
       if (memory.slowestLog !== null) slowest.add(memory.slowestLog);
       if (log !== null) typical.push(log);
       if (memory.working !== null) {
@@ -106,6 +117,7 @@ export function peersOf(
       unserved: Math.max(0, total.unserved - mine.unserved),
       waiting: total.waiting - waiting,
       answers: Math.max(0, total.answers - mine.answers),
+      slowAnswers: Math.max(0, total.slowAnswers - mine.slowAnswers),
       typicalLog: medianWithout(sorted, log),
       slowestLog: slowest.without(isPeer ? memory.slowestLog : null),
       working:

@@ -2,6 +2,7 @@
 // Latency is judged against these, never against an absolute figure.
 import type { Knobs } from '../config/knobs.js';
 import { average, clamp, faded, gain, median, must } from './arithmetic.js';
+import { bitsOf, convictingBits } from './evidence.js';
 import { typicalLog, type Heard } from './memory.js';
 import type { Peers } from './peers.js';
 import type { BackendMemory, Reference } from './types.js';
@@ -10,8 +11,6 @@ export const noReference: Reference = { log: null, spread: 0, ticks: 0 };
 
 /** How much slower than its route a backend may always have been, in octaves. */
 const nature = 2;
-/** What one answer can say at most, in octaves: a stray one must not isolate. */
-export const mostOctaves = 4;
 /** By how much more is tolerated of a backend when all are late. */
 const strainWeight = 2;
 /** Time constant of evidence, when there are no new answers. */
@@ -112,6 +111,7 @@ export interface LatencyVerdict {
   readonly ownLog: number | null;
   /** Whether any of the tick's answers was slow, and whether any was not. */
   readonly slow: boolean;
+  readonly slowCount: number;
   readonly good: boolean;
   /** log2 of the microseconds that it was judged by; null when there was nothing to judge by. */
   readonly normal: number | null;
@@ -149,27 +149,40 @@ export function judgeLatency(
   const slowly = gain(dtMs, knobs.referenceMs);
   const backends = memories.map((memory, i): LatencyVerdict => {
     const { samples, logs, count, logSum } = must(heard[i]);
-    const { typicalLog: others } = must(peers[i]);
+    const { typicalLog: others, answers, slowAnswers } = must(peers[i]);
     const typical = others === null || now === null ? others : Math.max(others, now);
     const normal = normalLog(memory, reference, typical);
     if (normal === null || count === 0) {
       const { evidence, ownLog } = memory;
-      return { evidence: faded(evidence * kept), ownLog, slow: false, good: false, normal };
+      return {
+        evidence: faded(evidence * kept),
+        ownLog,
+        slow: false,
+        slowCount: 0,
+        good: false,
+        normal,
+      };
     }
+    // What one of them says at most: where the peers have many that are as slow, little.
+    const says = bitsOf(slowAnswers, answers, 0) / convictingBits;
+    const most = knobs.isolateEvidence * says;
     let { evidence } = memory;
+    let slowCount = 0;
     let slowest = -Infinity;
     let quickest = Infinity;
     for (let k = 0; k < logs.length; k++) {
       const away = (logs[k] ?? normal) - normal;
       slowest = Math.max(slowest, away);
       quickest = Math.min(quickest, away);
-      evidence += (samples[k]?.count ?? 0) * Math.min(mostOctaves, away - drift);
+      const samplesOf = samples[k]?.count ?? 0;
+      evidence += samplesOf * Math.min(most, away - drift);
+      if (away > drift) slowCount += samplesOf;
     }
     evidence = Math.max(0, evidence);
     // Its own normal is learned in good times only.
     const calm = memory.circuit.kind === 'admitted' && evidence === 0;
     const ownLog = calm ? average(memory.ownLog, logSum / count, slowly) : memory.ownLog;
-    return { evidence, ownLog, slow: slowest > drift, good: quickest <= drift, normal };
+    return { evidence, ownLog, slow: slowest > drift, slowCount, good: quickest <= drift, normal };
   });
   return { reference, tolerated: drift, spread, backends };
 }

@@ -152,6 +152,8 @@ export interface BackendMemory {
   readonly answers: number;
   readonly logSum: number;
   readonly logSquares: number;
+  /** Of the answers, those so slow that they speak for isolation. */
+  readonly slowAnswers: number;
   /** The slowest answer of late, in log2 of microseconds; null before the first. */
   readonly slowestLog: number | null;
   /** Its own normal: log2 of microseconds, over the reference time. */

@@ -224,6 +224,7 @@ const backendMemory = record<BackendMemory>('backendMemory', {
   answers: number,
   logSum: number,
   logSquares: later(number, 0),
+  slowAnswers: later(number, 0),
   slowestLog: later(nullable(number), null),
   ownLog: nullable(number),
   pathUs: nullable(number),
