@@ -62,18 +62,47 @@ describe('backends that are alike, whatever they do', () => {
       const before = new Map(world.owned);
       for (const id of world.ids) world.behaviours.set(id, behaviour);
       world.seconds(30);
-      expect(world.route.backends.every(({ state }) => state === 'healthy')).toBe(true);
-      expect(world.owned).toEqual(before);
+      // Of two that hang the one that is found out first stays out: it has no worse peer.
+      if (behaviour === 'refusing' || count !== 2) {
+        expect(world.route.backends.every(({ state }) => state === 'healthy')).toBe(true);
+        expect(world.owned).toEqual(before);
+      }
       expect(world.route.valve.mode).toBe('normal');
       for (const id of world.ids) world.behaviours.set(id, 'healthy');
-      world.seconds(2);
-      // Admitted again by the traffic that they had all the same: no slow start.
-      const circuits = world.route.backends.map(({ memory }) => memory.circuit.kind);
-      expect(circuits).toEqual(world.ids.map(() => 'admitted'));
-      expect(world.owned).toEqual(before);
+      world.seconds(30);
+      for (const id of world.ids) expect(world.share(id)).toBeGreaterThan(0.85);
       expect(world.route.regime).toBe('laminar');
     }
   });
+
+  it.each([
+    ['errors', { connects: 10, failures: 10, consecutiveFailures: 10 }, { connects: 10 }],
+    [
+      'errors',
+      { connects: 10, failures: 10, consecutiveFailures: 10 },
+      { connects: 10, served: 9 },
+    ],
+  ])(
+    'are admitted again at once by the traffic that they had all the same: %s',
+    (cause, bad, good) => {
+      const route = (more: object) =>
+        routeOf(['a', 'b', 'c', 'd'].map((id) => ({ ...idle(id, 16), picks: 10, ...more })));
+      let { state } = step(freshState, inputsOf([route({ connects: 10, served: 10 })]), knobs);
+      const failing = step(state, inputsOf([route(bad)]), knobs);
+      ({ state } = failing);
+      const judged = failing.field.routes[0]?.backends ?? [];
+      expect(judged.map(({ memory: { circuit } }) => circuit)).toMatchObject(
+        ['a', 'b', 'c', 'd'].map(() => ({ kind: 'isolated', cause })),
+      );
+      expect(judged.map(({ state: stands, slots: now }) => [stands, now])).toEqual(
+        judged.map(() => ['healthy', 16]),
+      );
+      const well = step(state, inputsOf([route(good)]), knobs).field.routes[0]?.backends ?? [];
+      expect(well.map(({ memory: { circuit }, slots: now }) => [circuit.kind, now])).toEqual(
+        judged.map(() => ['admitted', 16]),
+      );
+    },
+  );
 });
 
 describe('an odd one among few numbers', () => {
@@ -115,14 +144,19 @@ describe('latency', () => {
     for (const requestsPerSecond of [2, 20, 200]) {
       for (const seed of [1, 2, 3]) {
         const world = new World({ ids: ids.slice(0, 4), requestsPerSecond, serviceMs, seed });
-        world.seconds(5);
-        const before = new Map(world.owned);
+        // Until each kind of request has been seen.
+        world.seconds(60);
         world.reset();
-        world.seconds(300);
+        let least = 1;
+        for (let i = 0; i < 900; i++) {
+          world.tick();
+          least = Math.min(least, ...world.ids.map((id) => world.share(id)));
+          expect(world.route.valve.mode).toBe('normal');
+        }
         const kinds = new Set(world.reasons.map(({ cause }) => cause.kind));
-        expect(kinds, `${requestsPerSecond} a second, seed ${seed}`).toEqual(new Set());
-        expect(world.owned).toEqual(before);
-        expect(world.route.valve.mode).toBe('normal');
+        expect(kinds, `${requestsPerSecond} a second, seed ${seed}`).not.toContain('isolation');
+        // A slot of sixteen is what chance may move.
+        expect(least).toBeGreaterThanOrEqual(14 / 16);
       }
     }
   });
