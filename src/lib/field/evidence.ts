@@ -164,9 +164,14 @@ export function heardByLanes(
 /** So many good outcomes of another client contradict, if few of its own are bad. */
 const contradicts = 3;
 const goodPerBad = 4;
-/** Another client that was not heard for as long as it takes for so many of its connects has left. */
-const expectedWords = 3;
+/**
+ * Another client that was not heard at all for as long as it takes for so many of its connects
+ * has left: by chance that happens once in 3000 times.
+ */
+const expectedWords = 8;
 const patienceMs = 10_000;
+/** One that speaks for the backend, if seldom, is waited for longer. */
+const heardPatienceMs = 30_000;
 
 /**
  * Whether another client than the one that saw most of the trouble speaks for the backend,
@@ -190,5 +195,7 @@ export function isContradicted(
   if (others.some(({ bad }) => bad >= 1)) return false;
   const perMs = others.reduce((sum, other) => sum + other.perMs, 0);
   // One that dials so seldom is not waited for.
-  return perMs * 2 * patienceMs >= 1 && accusedMs < Math.min(expectedWords / perMs, patienceMs);
+  if (perMs * 2 * patienceMs < 1) return false;
+  if (others.some(({ good }) => good > 0)) return accusedMs < heardPatienceMs;
+  return accusedMs < Math.min(expectedWords / perMs, patienceMs);
 }
