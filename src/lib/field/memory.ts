@@ -162,8 +162,9 @@ const noWord = {
 
 function laneAfter(
   before: LaneMemory | undefined,
-  { lane, connects, failures, answers, logSum, unserved }: ClientSignals,
+  { lane, connects, failures, answers, logSum, unserved, working }: ClientSignals,
   kept: number,
+  alpha: number,
 ): LaneMemory {
   const known = before ?? {
     lane,
@@ -172,6 +173,7 @@ function laneAfter(
     answers: 0,
     logSum: 0,
     unserved: 0,
+    working: 0,
     networkGood: 0,
     networkBad: 0,
     serviceGood: 0,
@@ -185,6 +187,7 @@ function laneAfter(
     answers: all,
     logSum: all === 0 ? 0 : known.logSum * kept + logSum,
     unserved: faded(known.unserved * kept + unserved),
+    working: faded(known.working + alpha * (working - known.working)),
   };
 }
 
@@ -192,20 +195,23 @@ function lanesOf(
   before: readonly LaneMemory[],
   clients: readonly ClientSignals[],
   kept: number,
+  alpha: number,
 ): readonly LaneMemory[] {
   if (before.length === 0 && clients.length === 0) return before;
   // What is quiet fades, and is forgotten when nothing of it is left.
   const silent = before.filter(({ lane }) => !clients.some((client) => client.lane === lane));
   const fading = silent
-    .map((lane) => laneAfter(lane, { ...noWord, lane: lane.lane }, kept))
+    .map((lane) => laneAfter(lane, { ...noWord, lane: lane.lane }, kept, alpha))
     .filter(
-      ({ connects, failures, answers, unserved }) => connects + failures + answers + unserved > 0,
+      ({ connects, failures, answers, unserved, working }) =>
+        connects + failures + answers + unserved + working > 0,
     );
   const speaking = clients.map((client) =>
     laneAfter(
       before.find(({ lane }) => lane === client.lane),
       client,
       kept,
+      alpha,
     ),
   );
   return [...speaking, ...fading];
@@ -248,7 +254,7 @@ export function remember(
     accusedMs: before.accusedMs,
     waitBits: before.waitBits,
     waitedLong: before.waitedLong,
-    lanes: lanesOf(before.lanes, signals.clients, kept),
+    lanes: lanesOf(before.lanes, signals.clients, kept, alpha),
     circuit: before.circuit,
     underway: before.underway,
   };

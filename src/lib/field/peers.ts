@@ -6,6 +6,8 @@ import type { BackendMemory, BackendSignals } from './types.js';
 
 /** The outcomes of the admitted backends of a route but one, over the time that is remembered. */
 export interface Peers {
+  /** How many they are. */
+  readonly backends: number;
   readonly connects: number;
   readonly failures: number;
   readonly served: number;
@@ -83,6 +85,7 @@ export function peersOf(
   const typical: number[] = [];
   let working = 0;
   let measured = 0;
+  let admitted = 0;
   const own = memories.map((memory, i) => {
     const signals = must(backends[i]);
     const isPeer = memory.circuit.kind !== 'isolated';
@@ -90,6 +93,7 @@ export function peersOf(
     const waiting = signals.waiting?.count ?? 0;
     const mine = isPeer ? memory : none;
     if (isPeer) {
+      admitted++;
       total.connects += memory.connects;
       total.failures += memory.failures;
       total.served += memory.served;
@@ -111,6 +115,7 @@ export function peersOf(
     const counted = isPeer && memory.working !== null;
     const others = measured - (counted ? 1 : 0);
     return {
+      backends: admitted - (isPeer ? 1 : 0),
       connects: Math.max(0, total.connects - mine.connects),
       failures: Math.max(0, total.failures - mine.failures),
       served: Math.max(0, total.served - mine.served),
