@@ -112,6 +112,8 @@ describe('the agent', () => {
         },
       }),
       app: () => null,
+      dial: () => null,
+      dialNext: () => undefined,
       hearsApps: false,
     });
     for (let i = 0; i < 30; i++) {

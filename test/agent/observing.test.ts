@@ -13,6 +13,7 @@ import { Snapshot } from '../../src/lib/dataplane/snapshot.js';
 import { nothingSensed } from '../../src/lib/field/signals.js';
 import { step, type Law } from '../../src/lib/field/step.js';
 import { routeName, type Route } from '../../src/lib/routes/route-set.js';
+import { idle } from '../field/world.js';
 
 const ms = 1_000_000n;
 const vip = ipv4ToNumber('127.96.0.1');
@@ -69,12 +70,18 @@ describe('slots in force', () => {
 
 describe('what a valve would have refused', () => {
   const signals = (picks: number) => ({
-    ...{ name: cart.name, slots: 64, refused: 0, override: null, latencyReferenceUs: null },
+    ...{
+      name: cart.name,
+      slots: 64,
+      refused: 0,
+      clients: 1,
+      override: null,
+      latencyReferenceUs: null,
+    },
     backends: [
       {
-        ...{ id: 'a', slots: 64, picks, connects: picks, failures: 0, unserved: 0 },
-        ...{ consecutiveFailures: 0, openMean: 0, connectUs: null, retransmits: 0 },
-        ...{ firstByte: null, waiting: null, stalls: null, app: null },
+        ...idle('a', 64),
+        ...{ picks, connects: picks, openMean: 0, firstByte: null, waiting: null },
       },
     ],
   });
@@ -187,6 +194,8 @@ describe('an agent whose routes are observed', () => {
           },
         }),
         app: () => null,
+        dial: () => null,
+        dialNext: () => undefined,
         hearsApps: false,
       },
     });

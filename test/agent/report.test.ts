@@ -12,7 +12,7 @@ import { routeName } from '../../src/lib/routes/route-set.js';
 
 const isolated = (route: string, to: number): Reason => ({
   change: { of: 'slots', route, backend: '10.0.0.1:80', from: 32, to, because: '10.0.0.1:80' },
-  cause: { kind: 'isolation', of: 'errors', cooldownMs: 2_000 },
+  cause: { kind: 'isolation', of: 'errors', cooldownMs: 2_000, own: 1, peers: 0 },
 });
 
 describe('what the agent remembers of its changes', () => {

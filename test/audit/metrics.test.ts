@@ -80,7 +80,15 @@ describe('the metrics', () => {
 
   const begin = (routes: readonly Route[], node?: NodeSignals) => {
     const senses: Senses | undefined =
-      node === undefined ? undefined : { node: () => node, app: () => null, hearsApps: false };
+      node === undefined
+        ? undefined
+        : {
+            node: () => node,
+            app: () => null,
+            dial: () => null,
+            dialNext: () => undefined,
+            hearsApps: false,
+          };
     agent = new Agent({
       plane,
       knobs: defaultKnobs,

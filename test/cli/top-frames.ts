@@ -97,7 +97,7 @@ const changes: readonly DatedReason[] = [
       to: 1,
       because: '10.0.0.3:8080',
     },
-    { kind: 'isolation', of: 'errors', cooldownMs: 2_000 },
+    { kind: 'isolation', of: 'errors', cooldownMs: 2_000, own: 1, peers: 0 },
     430,
   ),
   reason(

@@ -115,7 +115,7 @@ static void anothers_success_clears_all_but_the_accuser(struct node *node)
 	/* What was cleared does not count towards the next: one more is not two clients'. */
 	fail(node, 1, 8, 3);
 	EXPECT(stands(node, 1, 9) == NITY_STANDING_CLEAR);
-	nity_observe_success(&node->live[1], 8);
+	nity_observe_success(&node->live[1], named(8));
 	for (__u32 client = 7; client <= 9; client++)
 		EXPECT(stands(node, 1, client) == NITY_STANDING_CLEAR);
 	EXPECT(node->live[1].failures == 0 && node->live[1].accuser_failures == 0);
@@ -124,7 +124,7 @@ static void anothers_success_clears_all_but_the_accuser(struct node *node)
 static void a_client_that_recovers_begins_anew(struct node *node)
 {
 	fail(node, 1, 7, 1);
-	nity_observe_success(&node->live[1], 7);
+	nity_observe_success(&node->live[1], named(7));
 	fail(node, 1, 7, 1);
 	EXPECT(stands(node, 1, 7) == NITY_STANDING_CLEAR);
 	EXPECT(node->live[1].accusers == 1);
@@ -148,11 +148,11 @@ static void the_accusers_time_is_its_own(struct node *node)
 	fail(node, 1, 8, 1);
 	nity_observe_success(&node->live[1], named(9));
 	fail(node, 1, 8, 1);
-	EXPECT(node->live[1].accuser == 8 && node->live[1].accusers == 1);
+	EXPECT(node->live[1].accuser == named(8) && node->live[1].accusers == 1);
 	EXPECT(node->live[1].accuser_until_ns == now + SECOND);
 	/* Nor does what ended with a success of its own. */
 	fail(node, 1, 8, 100);
-	nity_observe_success(&node->live[1], 8);
+	nity_observe_success(&node->live[1], named(8));
 	fail(node, 1, 8, 2);
 	EXPECT(node->live[1].accuser_until_ns == now + SECOND);
 }
@@ -185,7 +185,6 @@ static void suspicion_after_one_failure_or_never(struct node *node)
 	EXPECT(stands(node, 1, 8) == NITY_STANDING_CLEAR);
 }
 
-/* The agent may have isolated it for longer than the kernel would. */
 /* One user makes as many network namespaces as it likes, where user namespaces let it. */
 static void one_users_namespaces_are_no_two_witnesses(struct node *node)
 {
@@ -199,6 +198,7 @@ static void one_users_namespaces_are_no_two_witnesses(struct node *node)
 	EXPECT(node->live[1].accusers == 1);
 }
 
+/* The agent may have isolated it for longer than the kernel would. */
 static void a_longer_time_stands(struct node *node)
 {
 	node->live[1].suspect_until_ns = 2000 * SECOND;

@@ -9,7 +9,7 @@ import { guarded, skewOf } from '../../src/lib/field/guard.js';
 import { freshNode, judgeNode } from '../../src/lib/field/node.js';
 import { regimeOf, type Health } from '../../src/lib/field/regime.js';
 import { nothingSensed, type NodeSignals, type Stall } from '../../src/lib/field/signals.js';
-import { freshValve, stepValve, type Demand } from '../../src/lib/field/valve.js';
+import { followFlow, freshValve, stepValve, type Demand } from '../../src/lib/field/valve.js';
 import { idle, routeOf } from './world.js';
 
 describe('arithmetic', () => {
@@ -162,17 +162,32 @@ describe('the valve', () => {
   const ttf = { kind: 'ttf', resource: 'memory', ttfMs: 1, limitMs: 2 } as const;
   const soft: Demand = { mode: 'soft', cause: ttf };
   const hard: Demand = { mode: 'hard', cause: ttf };
-  const systemic: Demand = {
+  const missing: Demand = {
     mode: 'soft',
-    cause: { kind: 'systemic', isolated: 6, backends: 10 },
+    cause: {
+      kind: 'capacity',
+      offeredPerSecond: 20,
+      goodputPerSecond: 10,
+      unserved: 0.5,
+      usual: 0,
+    },
   };
-  const served = (connects: number, refused = 0) =>
-    routeOf([{ ...idle('a', 64), connects }], { refused });
+  /** One tick in which so many connects came to something, and so many were refused. */
+  function stepped(
+    memory: typeof freshValve,
+    demand: Demand,
+    connects: number,
+    { refused = 0, congested = false } = {},
+  ) {
+    const signals = routeOf([{ ...idle('a', 64), picks: connects, connects }], { refused });
+    const flow = followFlow(memory, signals, false, 200, knobs);
+    return stepValve(memory, demand, congested, flow, refused, 200, knobs);
+  }
 
   function run(demands: readonly Demand[], { connects = 20, congested = false } = {}) {
     let memory = freshValve;
     return demands.map((demand) => {
-      const made = stepValve(memory, demand, congested, served(connects), 200, knobs);
+      const made = stepped(memory, demand, connects, { congested });
       ({ memory } = made);
       return made.field;
     });
@@ -225,7 +240,7 @@ describe('the valve', () => {
   });
 
   it('grows by a tenth a second beyond what was carried, to half as much again', () => {
-    const after = budgets(times(51, systemic));
+    const after = budgets(times(51, missing));
     expect(after[5]).toBeCloseTo(90 * 2 ** 0.15, 0);
     expect(after[50]).toBeCloseTo(150, 0);
   });
@@ -243,7 +258,7 @@ describe('the valve', () => {
   it('stays soft until the debt of those it refused is repaid', () => {
     let memory = freshValve;
     const tick = (demand: Demand, refused: number) => {
-      const made = stepValve(memory, demand, false, served(20, refused), 200, knobs);
+      const made = stepped(memory, demand, 20, { refused });
       ({ memory } = made);
       return made.field;
     };

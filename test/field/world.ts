@@ -8,6 +8,7 @@ import type { Reason } from '../../src/lib/field/reasons.js';
 import type {
   BackendField,
   BackendSignals,
+  ClientSignals,
   FieldState,
   Inputs,
   LatencySample,
@@ -43,13 +44,24 @@ export interface WorldOptions {
   readonly measured?: boolean;
   readonly node?: (atMs: number) => NodeSignals;
   readonly latencyReferenceUs?: number;
+  /** How long a client waits for an answer. */
+  readonly patienceMs?: number;
+  /** Clients that dial the route, in turn; each has a lane of its own. */
+  readonly clients?: number;
+  /** What one client meets at a backend, where that is not what all of them meet. */
+  readonly meets?: (id: string, client: number) => Behaviour | undefined;
+  /** The agent dials what refuses, as it does at a route of which the connects fail. */
+  readonly dials?: boolean;
 }
 
 interface Waiting {
   readonly sinceMs: number;
+  readonly client: number;
+  /** How long its answer takes; null when there will be none. */
+  readonly takesMs: number | null;
 }
 
-const giveUpMs = 1000;
+const noWord = { connects: 0, failures: 0, answers: 0, logSum: 0, unserved: 0 };
 
 /** A backend that did nothing in a tick. */
 export function idle(id: string, slots = 0): BackendSignals {
@@ -59,13 +71,19 @@ export function idle(id: string, slots = 0): BackendSignals {
     picks: 0,
     connects: 0,
     failures: 0,
+    served: 0,
     unserved: 0,
+    dropped: 0,
     consecutiveFailures: 0,
+    accusers: 0,
     openMean: null,
     connectUs: null,
     retransmits: 0,
     firstByte: [],
-    waiting: { count: 0, ageMs: 0, answeredSince: true },
+    waiting: { count: 0, ageMs: 0, answeredSince: true, answeredAgoMs: 0 },
+    working: 0,
+    clients: [],
+    dial: null,
     stalls: null,
     app: null,
   };
@@ -83,6 +101,7 @@ export function routeOf(
     name: 'r',
     slots: 64,
     refused: 0,
+    clients: 1,
     override: null,
     latencyReferenceUs: null,
     backends,
@@ -109,6 +128,10 @@ export class World {
   private readonly random: () => number;
   private readonly waiting = new Map<string, Waiting[]>();
   private readonly consecutive = new Map<string, number>();
+  private readonly accusers = new Map<string, Set<number>>();
+  private readonly suspectUntilMs = new Map<string, number>();
+  private due = 0;
+  private dialled = 0;
   private readonly answeredMs = new Map<string, number>();
   private readonly dripDueMs = new Map<string, number>();
 
@@ -152,81 +175,168 @@ export class World {
 
   /** Whom the slots name; an isolated backend is passed over until its drip is due. */
   private pick(): string {
-    for (let draw = 0; draw < 3; draw++) {
+    for (let draw = 0; draw < 8; draw++) {
       let slot = Math.floor(this.random() * this.total());
       for (const [id, count] of this.owned) {
         slot -= count;
         if (slot >= 0) continue;
-        if (this.state.routes.size === 0 || this.backend(id).state !== 'isolated') return id;
+        if (this.state.routes.size === 0) return id;
+        // The kernel passes over what failed twice in a row before the agent has seen it.
+        if (this.atMs < (this.suspectUntilMs.get(id) ?? 0)) break;
+        if (this.backend(id).state !== 'isolated') return id;
         if (this.atMs < (this.dripDueMs.get(id) ?? 0)) break;
         const { circuit } = this.backend(id).memory;
         if (circuit.kind === 'isolated') this.dripDueMs.set(id, this.atMs + circuit.cooldownMs);
         return id;
       }
     }
-    return this.ids.find((id) => this.backend(id).state !== 'isolated') ?? this.ids[0] ?? '';
+    const admitted = this.ids.filter((id) => this.backend(id).state !== 'isolated');
+    return admitted[Math.floor(this.random() * admitted.length)] ?? this.ids[0] ?? '';
+  }
+
+  private meets(id: string, client: number): Behaviour {
+    return this.options.meets?.(id, client) ?? this.behaviours.get(id) ?? 'healthy';
+  }
+
+  private fail(id: string, client: number): void {
+    const failures = (this.consecutive.get(id) ?? 0) + 1;
+    this.consecutive.set(id, failures);
+    const accusers = this.accusers.get(id) ?? new Set();
+    this.accusers.set(id, accusers.add(client));
+    const several = (this.options.clients ?? 1) === 1 || accusers.size > 1;
+    if (failures >= this.knobs.suspectFailures && several) {
+      this.suspectUntilMs.set(id, this.atMs + this.knobs.suspectMs);
+    }
+  }
+
+  private succeed(id: string): void {
+    this.consecutive.set(id, 0);
+    this.accusers.delete(id);
+    this.suspectUntilMs.delete(id);
+  }
+
+  /** What the agent's own connect meets: an endpoint, whoever dials it. */
+  private dialOf(id: string): 'open' | 'closed' | null {
+    if (this.options.dials !== true || (this.consecutive.get(id) ?? 0) === 0) return null;
+    if (this.state.routes.size === 0 || this.backend(id).state !== 'isolated') return null;
+    return this.behaviours.get(id) === 'refusing' ? 'closed' : 'open';
   }
 
   /** What each backend did in the tick that ends now. */
   private serve(): BackendSignals[] {
-    const { requestsPerSecond = 200, serviceMs = () => 4, measured = true } = this.options;
+    const {
+      requestsPerSecond = 200,
+      serviceMs = () => 4,
+      measured = true,
+      patienceMs = 1000,
+      clients = 1,
+    } = this.options;
     const did = new Map(
       this.ids.map((id) => [
         id,
-        { picks: 0, connects: 0, failures: 0, samples: [] as LatencySample[], busyMs: 0 },
+        {
+          picks: 0,
+          failures: 0,
+          samples: [] as LatencySample[],
+          busyMs: 0,
+          lanes: Array.from({ length: clients }, () => ({ ...noWord })),
+        },
       ]),
     );
-    const requests = this.total() === 0 ? 0 : Math.round((requestsPerSecond * dtMs) / 1000);
+    this.due += this.total() === 0 ? 0 : (requestsPerSecond * dtMs) / 1000;
+    const requests = Math.floor(this.due + 1e-9);
+    this.due -= requests;
     for (let i = 0; i < requests; i++) {
+      const client = this.dialled++ % clients;
       const id = this.pick();
       const own = did.get(id);
-      if (own === undefined) continue;
-      const behaviour = this.behaviours.get(id) ?? 'healthy';
+      const lane = own?.lanes[client];
+      if (own === undefined || lane === undefined) continue;
+      const behaviour = this.meets(id, client);
       own.picks++;
-      own.connects++;
+      lane.connects++;
       this.sent.set(id, (this.sent.get(id) ?? 0) + 1);
       if (behaviour === 'refusing') {
         own.failures++;
+        lane.failures++;
         this.lost++;
-        this.consecutive.set(id, (this.consecutive.get(id) ?? 0) + 1);
+        this.fail(id, client);
         continue;
       }
-      this.consecutive.set(id, 0);
+      this.succeed(id);
       if (behaviour === 'hung') {
-        this.waiting.set(id, [...(this.waiting.get(id) ?? []), { sinceMs: this.atMs }]);
+        this.waiting.set(id, [
+          ...(this.waiting.get(id) ?? []),
+          { sinceMs: this.atMs, client, takesMs: null },
+        ]);
         continue;
       }
       const slower = typeof behaviour === 'object' ? behaviour.slower : 1;
       const ms = serviceMs(this.random) * slower;
-      own.busyMs += ms;
-      own.samples.push({ us: ms * 1000 + 60, count: 1 });
-      this.answeredMs.set(id, this.atMs);
+      this.waiting.set(id, [
+        ...(this.waiting.get(id) ?? []),
+        { sinceMs: this.atMs, client, takesMs: ms },
+      ]);
     }
     return this.ids.map((id): BackendSignals => {
       const own = did.get(id);
-      const still = (this.waiting.get(id) ?? []).filter(
-        ({ sinceMs }) => this.atMs - sinceMs < giveUpMs,
-      );
-      const gone = (this.waiting.get(id)?.length ?? 0) - still.length;
-      this.lost += gone;
+      const all = this.waiting.get(id) ?? [];
+      const still: Waiting[] = [];
+      const gone: Waiting[] = [];
+      for (const one of all) {
+        const { sinceMs, client, takesMs } = one;
+        if (takesMs === null) {
+          (this.atMs - sinceMs < patienceMs ? still : gone).push(one);
+          continue;
+        }
+        // What takes less than a tick is answered in that of its request.
+        if (takesMs > dtMs && sinceMs + takesMs > this.atMs) {
+          still.push(one);
+          continue;
+        }
+        const lane = own?.lanes[client];
+        if (own === undefined || lane === undefined) continue;
+        if (takesMs <= dtMs) own.busyMs += takesMs;
+        own.samples.push({ us: takesMs * 1000 + 60, count: 1 });
+        lane.answers++;
+        lane.logSum += Math.log2(takesMs * 1000);
+        this.answeredMs.set(id, this.atMs);
+      }
+      for (const { client } of gone) {
+        const lane = own?.lanes[client];
+        if (lane !== undefined) lane.unserved++;
+      }
+      this.lost += gone.length;
       this.waiting.set(id, still);
       const ageMs =
         still.reduce((sum, { sinceMs }) => sum + this.atMs - sinceMs, 0) /
         Math.max(1, still.length);
-      const answeredAgoMs = this.atMs - (this.answeredMs.get(id) ?? -Infinity);
+      const answeredAgoMs = this.atMs - (this.answeredMs.get(id) ?? 0);
+      const picks = own?.picks ?? 0;
+      const failures = own?.failures ?? 0;
+      const working = (own?.busyMs ?? 0) / dtMs + still.length;
+      const lanes = (own?.lanes ?? []).map((word, lane): ClientSignals => {
+        const waiting = still.filter(({ client }) => client === lane).length;
+        return { lane, ...word, waiting, working: waiting };
+      });
       return {
         ...idle(id, this.owned.get(id) ?? 0),
-        picks: own?.picks ?? 0,
-        connects: own?.connects ?? 0,
-        failures: (own?.failures ?? 0) + gone,
-        unserved: gone,
+        picks,
+        connects: picks,
+        failures,
+        served: measured ? (own?.samples.length ?? 0) : 0,
+        unserved: gone.length,
         consecutiveFailures: this.consecutive.get(id) ?? 0,
-        openMean: (own?.busyMs ?? 0) / dtMs + still.length,
-        connectUs: (own?.connects ?? 0) > (own?.failures ?? 0) ? 60 : null,
+        accusers: Math.min(2, this.accusers.get(id)?.size ?? 0),
+        openMean: working,
+        connectUs: picks > failures ? 60 : null,
         firstByte: measured ? (own?.samples ?? []) : null,
         waiting: measured
-          ? { count: still.length, ageMs, answeredSince: answeredAgoMs < ageMs }
+          ? { count: still.length, ageMs, answeredSince: answeredAgoMs < ageMs, answeredAgoMs }
           : null,
+        working: measured ? working : null,
+        clients: clients > 1 && picks + still.length + gone.length > 0 ? lanes : [],
+        dial: this.dialOf(id),
       };
     });
   }
@@ -237,6 +347,7 @@ export class World {
       const before = this.owned;
       const route = routeOf(this.serve(), {
         slots: this.slots,
+        clients: this.options.clients ?? 1,
         latencyReferenceUs: this.options.latencyReferenceUs ?? null,
       });
       const node = this.options.node?.(this.atMs) ?? silentNode;
@@ -251,8 +362,8 @@ export class World {
         memory: { circuit },
       } of this.route.backends) {
         this.moved += Math.max(0, slots - (before.get(id) ?? 0));
-        if (circuit.kind === 'isolated' && circuit.remainingMs === circuit.cooldownMs) {
-          this.dripDueMs.set(id, this.atMs + circuit.cooldownMs);
+        if (circuit.kind === 'isolated' && circuit.probedForMs === null) {
+          this.dripDueMs.set(id, this.atMs + circuit.remainingMs);
         }
       }
     }

@@ -21,6 +21,7 @@ class Bench {
     const view: NodeView = {
       random: draw,
       nowMs: () => this.nowMs,
+      accepts: () => true,
       probe: (backend, heard) => {
         const load = this.loads.get(backend);
         if (load !== undefined) heard(load);

@@ -116,7 +116,6 @@ const hintKinds = each<HintKind>({
   monopoly: true,
   hard: true,
   soft: true,
-  systemic: true,
   capacity: true,
 });
 export const sensors = [...stallResources.map((name) => `psi ${name}`), ...exhaustibles];

@@ -189,10 +189,9 @@ function nextLines(route: ExplainedRoute, knobs: Knobs): string[] {
       );
     }
   }
-  const least = knob(knobs, 'conductanceMin');
   if (route.valve.mode === 'normal') {
     lines.push(
-      `the valve turns soft below conductance ${least}, or when a resource lasts less than ${milliseconds(knob(knobs, 'ttfSafeMs'))}`,
+      `the valve turns soft when answers come late and more requests than usual stay unanswered, or when a resource lasts less than ${milliseconds(knob(knobs, 'ttfSafeMs'))}`,
     );
   } else {
     lines.push(

@@ -21,7 +21,7 @@ const evidenceMs = 20_000;
  * saw any, the share is not known to be small, only to be unseen (Laplace): what that
  * says counts twice, so that three do where 18 good outcomes of peers are remembered.
  */
-function bitsOf(bad: number, all: number, octavesBeyond: number): number {
+export function bitsOf(bad: number, all: number, octavesBeyond: number): number {
   const unseenBits = log2(all + 2) + octavesBeyond;
   if (bad <= 0) return Math.min(mostBits, 2 * (unseenBits - 1));
   return Math.min(mostBits, log2(1 / Math.min(1, bad / all + 1 / exp2(unseenBits))));
@@ -175,9 +175,14 @@ export function heardByLanes(
 /** So many good outcomes of another client contradict, if few of its own are bad. */
 const contradicts = 3;
 const goodPerBad = 4;
-/** Another client that was not heard for as long as it takes for so many of its connects has left. */
+/**
+ * Another client that was not heard at all for as long as it takes for so many of its connects
+ * has left.
+ */
 const expectedWords = 12;
 const patienceMs = 10_000;
+/** One that speaks for the backend, if seldom, is waited for longer. */
+const heardPatienceMs = 30_000;
 
 /** What the clients other than the accuser say: against its word, nothing yet, or nothing at all. */
 export type Contradiction = 'spoken' | 'awaited' | 'none';
@@ -207,7 +212,9 @@ export function contradictionOf(
   if (others.some(({ bad }) => bad >= 1)) return 'none';
   const perMs = others.reduce((sum, other) => sum + other.perMs, 0);
   // One that dials so seldom is not waited for.
-  const isAwaited =
-    perMs * 2 * patienceMs >= 1 && accusedMs < Math.min(expectedWords / perMs, patienceMs);
-  return isAwaited ? 'awaited' : 'none';
+  if (perMs * 2 * patienceMs < 1) return 'none';
+  const waitsMs = others.some(({ good }) => good > 0)
+    ? heardPatienceMs
+    : Math.min(expectedWords / perMs, patienceMs);
+  return accusedMs < waitsMs ? 'awaited' : 'none';
 }

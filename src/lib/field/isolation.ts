@@ -75,9 +75,10 @@ function firstCooldownMs(cause: IsolationCause, signals: BackendSignals, knobs: 
   return isFree ? knobs.isolationMs : Math.max(knobs.isolationMs, knobs.sacrificeMs);
 }
 
-function longestCooldownMs(cause: IsolationCause, knobs: Knobs): number {
+/** The longest, by the first: where a failed probe costs a request they stay rare. */
+function longestCooldownMs(cooldownMs: number, knobs: Knobs): number {
   const most = Math.max(knobs.isolationMs, knobs.isolationMaxMs);
-  return cause === 'silence' ? Math.max(most, 2 * knobs.sacrificeMs) : most;
+  return cooldownMs >= knobs.sacrificeMs ? Math.max(most, 2 * knobs.sacrificeMs) : most;
 }
 
 function isolate(cause: IsolationCause, cooldownMs: number): Isolated {
@@ -92,8 +93,8 @@ function isolate(cause: IsolationCause, cooldownMs: number): Isolated {
   };
 }
 
-function longer({ cause, cooldownMs }: Isolated, knobs: Knobs): number {
-  return Math.min(longestCooldownMs(cause, knobs), cooldownMs * 2);
+function longer({ cooldownMs }: Isolated, knobs: Knobs): number {
+  return Math.min(longestCooldownMs(cooldownMs, knobs), cooldownMs * 2);
 }
 
 type Isolated = Extract<Circuit, { kind: 'isolated' }>;
@@ -153,7 +154,8 @@ function probe(before: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): 
 /** Whether what isolated it is over, by the traffic that it was given all the same. */
 function isWell({ cause }: Isolated, { signals, good, slow, bad }: Verdict): boolean {
   if (bad || slow) return false;
-  return good || (cause === 'errors' && signals.connects > 0);
+  // Where all are isolated nobody's latency is a measure: then any answer is a good one.
+  return good || signals.served > 0 || (cause === 'errors' && signals.connects > 0);
 }
 
 /** The circuit of one backend after this tick. */
@@ -171,11 +173,9 @@ export function judge(
   }
   const cause = grounds(memory, verdict, knobs);
   if (cause !== null) {
-    const first = firstCooldownMs(cause, verdict.signals, knobs);
-    return isolate(
-      cause,
-      Math.min(longestCooldownMs(cause, knobs), Math.max(first, circuit.nextCooldownMs)),
-    );
+    const firstMs = firstCooldownMs(cause, verdict.signals, knobs);
+    const againMs = Math.min(longestCooldownMs(firstMs, knobs), circuit.nextCooldownMs);
+    return isolate(cause, Math.max(firstMs, againMs));
   }
   // Good behaviour is credited at the pace of the clock, down to the first time.
   const nextCooldownMs = Math.max(knobs.isolationMs, circuit.nextCooldownMs - dtMs / 10);

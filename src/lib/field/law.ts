@@ -5,4 +5,4 @@
  * with it a golden trace is recorded (test/recorder/golden.ts): its test finds out if
  * this was forgotten.
  */
-export const lawVersion = 2;
+export const lawVersion = 3;

@@ -110,6 +110,13 @@ function unservedOf({ unserved, served, connects, app }: BackendSignals): number
   return Math.max(unserved, (app?.errorRate ?? 0) * Math.max(served + unserved, connects));
 }
 
+/** Requests that were answered. Where the kernel sees no answers, those of which nothing bad is told. */
+function servedOf(signals: BackendSignals): number {
+  const { served, connects, failures, firstByte } = signals;
+  if (firstByte !== null) return served;
+  return Math.max(served, connects - failures - unservedOf(signals), 0);
+}
+
 /** Answers of the tick; where the kernel measures none, the application's word stands for one. */
 function answersOf({ firstByte, app }: BackendSignals): readonly LatencySample[] {
   if (firstByte !== null) return firstByte;
@@ -155,8 +162,9 @@ const noWord = {
 
 function laneAfter(
   before: LaneMemory | undefined,
-  { lane, connects, failures, answers, logSum, unserved }: ClientSignals,
+  { lane, connects, failures, answers, logSum, unserved, working }: ClientSignals,
   kept: number,
+  alpha: number,
 ): LaneMemory {
   const known = before ?? {
     lane,
@@ -165,6 +173,7 @@ function laneAfter(
     answers: 0,
     logSum: 0,
     unserved: 0,
+    working: 0,
     networkGood: 0,
     networkBad: 0,
     serviceGood: 0,
@@ -178,6 +187,7 @@ function laneAfter(
     answers: all,
     logSum: all === 0 ? 0 : known.logSum * kept + logSum,
     unserved: faded(known.unserved * kept + unserved),
+    working: faded(known.working + alpha * (working - known.working)),
   };
 }
 
@@ -185,20 +195,23 @@ function lanesOf(
   before: readonly LaneMemory[],
   clients: readonly ClientSignals[],
   kept: number,
+  alpha: number,
 ): readonly LaneMemory[] {
   if (before.length === 0 && clients.length === 0) return before;
   // What is quiet fades, and is forgotten when nothing of it is left.
   const silent = before.filter(({ lane }) => !clients.some((client) => client.lane === lane));
   const fading = silent
-    .map((lane) => laneAfter(lane, { ...noWord, lane: lane.lane }, kept))
+    .map((lane) => laneAfter(lane, { ...noWord, lane: lane.lane }, kept, alpha))
     .filter(
-      ({ connects, failures, answers, unserved }) => connects + failures + answers + unserved > 0,
+      ({ connects, failures, answers, unserved, working }) =>
+        connects + failures + answers + unserved + working > 0,
     );
   const speaking = clients.map((client) =>
     laneAfter(
       before.find(({ lane }) => lane === client.lane),
       client,
       kept,
+      alpha,
     ),
   );
   return [...speaking, ...fading];
@@ -224,7 +237,7 @@ export function remember(
     working: working === null ? null : faded(working),
     connects: faded(before.connects * kept + signals.connects),
     failures: faded(before.failures * kept + signals.failures),
-    served: faded(before.served * kept + signals.served),
+    served: faded(before.served * kept + servedOf(signals)),
     unserved: faded(before.unserved * kept + unservedOf(signals)),
     retransmits: faded(before.retransmits * kept + signals.retransmits),
     answers,
@@ -241,7 +254,7 @@ export function remember(
     accusedMs: before.accusedMs,
     waitBits: before.waitBits,
     waitedLong: before.waitedLong,
-    lanes: lanesOf(before.lanes, signals.clients, kept),
+    lanes: lanesOf(before.lanes, signals.clients, kept, alpha),
     circuit: before.circuit,
     underway: before.underway,
   };

@@ -157,7 +157,7 @@ export function observe(
   const { reference } = before;
   const latency = judgeLatency(reference, fixedLog, heard, remembered, peers, slower, dtMs, knobs);
   const isKnown = reference.ticks * knobs.tickMs >= knownMs;
-  const memories = backends.map((signals, i) => {
+  const judged = backends.map((signals, i) => {
     const others = must(peers[i]);
     const { evidence, slow, ownLog, late: isSlow, good, normal } = must(latency.backends[i]);
     const late = { evidence, fromLog: normal === null ? null : normal + latency.tolerated };
@@ -192,12 +192,16 @@ export function observe(
       knobs,
     );
     if (circuit === made.circuit) return made;
-    const turned = circuit.kind !== memory.circuit.kind && circuit.kind !== 'admitted';
+    // Slow start goes on with what it has seen; all other turns begin anew.
+    const was = memory.circuit.kind;
+    const turned = circuit.kind !== was && (circuit.kind !== 'admitted' || was === 'isolated');
     return turned ? { ...forgetEvidence(made), circuit } : { ...made, circuit };
   });
-  const circuits = memories.map(({ circuit }) => circuit);
+  const circuits = judged.map(({ circuit }) => circuit);
   const isolated = circuits.filter(({ kind }) => kind === 'isolated').length;
-  const systemic = isSystemic(isolated, memories.length);
+  const systemic = isSystemic(isolated, judged.length);
+  // What befell most of them is no measure of any one of them afterwards.
+  const memories = before.systemic && !systemic ? judged.map(forgetEvidence) : judged;
   const order = orderByName(route, before);
   const lanesOf = lanesOfPeers(memories);
   const { spread } = latency;

@@ -6,6 +6,8 @@ import type { BackendMemory, BackendSignals } from './types.js';
 
 /** The outcomes of the admitted backends of a route but one, over the time that is remembered. */
 export interface Peers {
+  /** How many they are. */
+  readonly backends: number;
   readonly connects: number;
   readonly failures: number;
   readonly served: number;
@@ -14,7 +16,7 @@ export interface Peers {
   readonly waiting: number;
   /** The median of their typical latencies, in log2 of microseconds; null without answers. */
   readonly typicalLog: number | null;
-  /** Answers that this is made of. */
+  /** Answers that this is made of, and those of them that were slow. */
   readonly answers: number;
   /** Of these, those that were slow beyond what is tolerated. */
   readonly slow: number;
@@ -87,6 +89,7 @@ export function peersOf(
   let working = 0;
   let measured = 0;
   let reached = 0;
+  let admitted = 0;
   const own = memories.map((memory, i) => {
     const signals = must(backends[i]);
     const isPeer = memory.circuit.kind !== 'isolated';
@@ -94,6 +97,7 @@ export function peersOf(
     const waiting = signals.waiting?.count ?? 0;
     const mine = isPeer ? memory : none;
     if (isPeer) {
+      admitted++;
       total.connects += memory.connects;
       total.failures += memory.failures;
       total.served += memory.served;
@@ -117,6 +121,7 @@ export function peersOf(
     const counted = isPeer && memory.working !== null;
     const others = measured - (counted ? 1 : 0);
     return {
+      backends: admitted - (isPeer ? 1 : 0),
       connects: Math.max(0, total.connects - mine.connects),
       failures: Math.max(0, total.failures - mine.failures),
       served: Math.max(0, total.served - mine.served),

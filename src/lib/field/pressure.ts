@@ -53,14 +53,31 @@ export function workingOf({ working, clients }: BackendSignals): number | null {
   return Math.max(0, working - most);
 }
 
+/**
+ * Of the requests under way, those by which one client alone has more here than at the peers:
+ * it may hold as many as it likes, and makes no queue of them.
+ */
+function oneClients(
+  { lanes }: BackendMemory,
+  { backends }: Peers,
+  peerLanes: readonly LaneMemory[],
+): number {
+  let most = 0;
+  for (const { lane, working } of lanes) {
+    const others = peerLanes.find((one) => one.lane === lane)?.working ?? 0;
+    most = Math.max(most, working - others / Math.max(1, backends));
+  }
+  return most;
+}
+
 /** A queue well beyond the peers' by more than chance: requests that are under way, per slot. */
 function queueTerm(
-  { signals, memory, peers }: Observed,
+  { signals, memory, peers, peerLanes }: Observed,
   fair: number,
   knobs: Knobs,
 ): number | null {
-  const { working } = memory;
-  if (working === null || peers.working === null || signals.slots === 0) return null;
+  if (memory.working === null || peers.working === null || signals.slots === 0) return null;
+  const working = memory.working - oneClients(memory, peers, peerLanes);
   const expected = (peers.working * signals.slots) / fair;
   // Counts of a Poisson process scatter by their root; next to none there is nothing to compare.
   const noise = chanceSigmas * Math.sqrt(expected + 1) + 1;
@@ -215,6 +232,7 @@ export function lanesOfPeers(
     answers: (into?.answers ?? 0) + sign * lane.answers,
     logSum: (into?.logSum ?? 0) + sign * lane.logSum,
     unserved: (into?.unserved ?? 0) + sign * lane.unserved,
+    working: (into?.working ?? 0) + sign * lane.working,
   });
   for (const { circuit, lanes } of memories) {
     if (circuit.kind === 'isolated') continue;

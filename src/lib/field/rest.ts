@@ -51,8 +51,8 @@ export function isIdle(route: RouteSignals, before: RouteMemory, node: Demand): 
   );
 }
 
-function isSpentLane({ connects, failures, answers, unserved }: LaneMemory): boolean {
-  return connects + failures + answers + unserved === 0;
+function isSpentLane({ connects, failures, answers, unserved, working }: LaneMemory): boolean {
+  return connects + failures + answers + unserved + working === 0;
 }
 
 /** Whether nothing in the memory changes any more by itself. */

@@ -132,6 +132,8 @@ export interface LaneMemory {
   readonly answers: number;
   readonly logSum: number;
   readonly unserved: number;
+  /** Mean of the requests under way. */
+  readonly working: number;
   /** Since the backend was first accused: what speaks for it, and against it. */
   readonly networkGood: number;
   readonly networkBad: number;

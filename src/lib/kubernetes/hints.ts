@@ -4,7 +4,7 @@ import type { RouteField } from '../field/types.js';
 import { serviceOf } from '../routes/route-set.js';
 
 /** What a route suffers from, that more replicas would ease. */
-export type HintKind = 'monopoly' | 'hard' | 'soft' | 'systemic' | 'capacity';
+export type HintKind = 'monopoly' | 'hard' | 'soft' | 'capacity';
 
 export interface Hint {
   /** namespace/name. */
@@ -25,8 +25,12 @@ function kindOf({ scaleHint, valve }: RouteField): HintKind | null {
   return scaleHint === 'capacity' ? scaleHint : null;
 }
 
-function wordsOf(kind: HintKind, { name, backends, conductance }: RouteField): string {
-  const flow = `its conductance is ${conductance.toFixed(2)} of a healthy route's`;
+function wordsOf(kind: HintKind, { name, backends, valve }: RouteField): string {
+  const good = valve.goodputPerSecond;
+  const flow =
+    good === null
+      ? 'its goodput is not known yet'
+      : `it answers ${good.toFixed(0)} connects a second`;
   switch (kind) {
     case 'monopoly':
       return `${name} is under pressure and has one backend, so that no traffic can be moved; ${flow}.`;
@@ -34,10 +38,8 @@ function wordsOf(kind: HintKind, { name, backends, conductance }: RouteField): s
       return `${name} admits what its ${backends.length} backends can answer and refuses the rest; ${flow}.`;
     case 'hard':
       return `${name} refuses all new connections; ${flow}.`;
-    case 'systemic':
-      return `Most of the ${backends.length} backends of ${name} are unwell at once; ${flow}.`;
     case 'capacity':
-      return `The ${backends.length} backends of ${name} together carry little; ${flow}.`;
+      return `The ${backends.length} backends of ${name} answer late and less than they are asked; ${flow}.`;
   }
 }
 

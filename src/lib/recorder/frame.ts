@@ -8,7 +8,7 @@ import { InputError } from '../errors.js';
 const magic = Buffer.from('\x89NITY\r\n\x1a', 'latin1');
 
 /** The first number changes when old readers would misread; columns may come with the second. */
-export const formatVersion = { major: 1, minor: 3 } as const;
+export const formatVersion = { major: 1, minor: 4 } as const;
 export type FormatVersion = { readonly major: number; readonly minor: number };
 
 export const recordKinds = ['header', 'snapshot', 'tick', 'gap'] as const;

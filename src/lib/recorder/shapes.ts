@@ -207,6 +207,7 @@ const laneMemory = record<LaneMemory>('laneMemory', {
   answers: number,
   logSum: number,
   unserved: number,
+  working: number,
   networkGood: number,
   networkBad: number,
   serviceGood: number,

@@ -108,7 +108,7 @@ export const fieldRules: readonly Rule[] = [
     expected: 'each backend’s count of slots is what the table says',
     hint: 'Restart the agent: it counts anew.',
     about:
-      'The count is what two choices weigh open connections by: a wrong one sends traffic to the wrong backend.',
+      'The second choice weighs a backend’s load by this count: a wrong one sends traffic to the wrong backend.',
     look: (observed) => {
       const plane = planeOf(observed);
       if (plane === null) return null;
