@@ -93,16 +93,15 @@ export function bitsOfWait(
   return bitsOf(bad, bad + peers.served, Math.min(tailOctaves, beyond));
 }
 
-/** The oldest of a few waits is at least so many times their mean. */
-const agesWithin = 1.5;
-
 /**
  * How many of the first requests that wait were sent since the backend last answered: of
  * those from before, others were answered that came with them.
  */
-export function waitingSinceAnswer({ waiting }: BackendSignals): number {
-  if (waiting === null || waiting.ageMs <= 0) return 0;
-  return waiting.count * Math.min(1, waiting.answeredAgoMs / (agesWithin * waiting.ageMs));
+export function waitingSinceAnswer(
+  { waiting }: BackendSignals,
+  { picksSinceAnswer }: BackendMemory,
+): number {
+  return waiting === null ? 0 : Math.min(waiting.count, picksSinceAnswer);
 }
 
 /** The bits of first requests that ended without an answer. */

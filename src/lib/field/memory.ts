@@ -35,6 +35,7 @@ export function freshMemory(knobs: Knobs): BackendMemory {
     accusedMs: 0,
     waitBits: 0,
     waitedLong: 0,
+    picksSinceAnswer: 0,
     lanes: noLanes,
     circuit: { kind: 'admitted', nextCooldownMs: knobs.isolationMs },
     underway: false,
@@ -122,6 +123,9 @@ function answersOf({ firstByte, app }: BackendSignals): readonly LatencySample[]
   if (firstByte !== null) return firstByte;
   return app?.latencyP95Ms ? [{ us: app.latencyP95Ms * 1000, count: 1 }] : [];
 }
+
+/** A bound for what is only compared with the requests that wait. */
+const mostPicks = 1e6;
 
 /** Outcomes below which the memory of a backend fades slower, and by how much at most. */
 const fewOutcomes = 20;
@@ -254,6 +258,10 @@ export function remember(
     accusedMs: before.accusedMs,
     waitBits: before.waitBits,
     waitedLong: before.waitedLong,
+    picksSinceAnswer:
+      heard.count + signals.served > 0
+        ? signals.picks / 2
+        : Math.min(mostPicks, before.picksSinceAnswer + signals.picks),
     lanes: lanesOf(before.lanes, signals.clients, kept, alpha),
     circuit: before.circuit,
     underway: before.underway,

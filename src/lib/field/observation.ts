@@ -97,7 +97,7 @@ function accuse(
   const network = networkBits(memory, signals, peers, dtMs, knobs);
   const service = serviceBits(memory, signals, peers, dtMs, knobs);
   const waitBits = isKnown ? bitsOfWait(signals, peers, (log) => silenceAgeOf(log, knobs)) : 0;
-  const waitedLong = waitBits > 0 ? waitingSinceAnswer(signals) : 0;
+  const waitedLong = waitBits > 0 ? waitingSinceAnswer(signals, memory) : 0;
   const accused =
     network > 0 ||
     service > 0 ||

@@ -173,6 +173,8 @@ export interface BackendMemory {
   /** Bits that each request which waited too long at the last look stands for, and how many did. */
   readonly waitBits: number;
   readonly waitedLong: number;
+  /** Picks since its last answer; half of those of the tick in which it answered. */
+  readonly picksSinceAnswer: number;
   readonly lanes: readonly LaneMemory[];
   readonly circuit: Circuit;
   /** Its slots are on their way to their target. */

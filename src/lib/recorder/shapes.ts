@@ -236,6 +236,7 @@ const backendMemory = record<BackendMemory>('backendMemory', {
   accusedMs: later(number, 0),
   waitBits: later(number, 0),
   waitedLong: later(number, 0),
+  picksSinceAnswer: later(number, 0),
   lanes: later(list(laneMemory), []),
   circuit,
   underway: later(flag, false),
