@@ -204,11 +204,13 @@ export function observe(
   const memories = before.systemic && !systemic ? judged.map(forgetEvidence) : judged;
   const order = orderByName(route, before);
   const lanesOf = lanesOfPeers(memories);
+  const contended = isContended(route, memories);
   const { spread } = latency;
   const observed = memories.map((memory, i): Observed => ({
     signals: must(backends[i]),
     memory,
     peers: must(peers[i]),
+    contended,
     normalLog: latency.reference.log,
     spread,
     peerLanes: memory.lanes.length === 0 ? noLanes : lanesOf(memory),
@@ -223,7 +225,7 @@ export function observe(
     out: whoIsOut(circuits, systemic, order),
     order,
     congested: isCongested(backends, heard, latency.reference, knobs),
-    contended: isContended(route, memories),
+    contended,
     late: isLate(heard, latency.reference),
   };
 }

@@ -16,6 +16,8 @@ export interface Peers {
   readonly waiting: number;
   /** The median of their typical latencies, in log2 of microseconds; null without answers. */
   readonly typicalLog: number | null;
+  /** The same of the quarter of them that answers soonest. */
+  readonly quickLog: number | null;
   /** Answers that this is made of, and those of them that were slow. */
   readonly answers: number;
   /** Of these, those that were slow beyond what is tolerated. */
@@ -58,14 +60,13 @@ class TopTwo {
   }
 }
 
-/** The lower median of sorted values without one of them. */
-function medianWithout(sorted: Float64Array, value: number | null): number | null {
-  if (value === null) return sorted[(sorted.length - 1) >> 1] ?? null;
-  const left = sorted.length - 1;
-  if (left === 0) return null;
-  const middle = (left - 1) >> 1;
-  const at = sorted.indexOf(value);
-  return must(sorted[middle < at ? middle : middle + 1]);
+/** The value that a part of the others is not above: of sorted values, without one of them. */
+function quantileWithout(sorted: Float64Array, value: number | null, part: number): number | null {
+  const others = sorted.length - (value === null ? 0 : 1);
+  if (others === 0) return null;
+  const rank = Math.floor((others - 1) * part);
+  if (value === null) return must(sorted[rank]);
+  return must(sorted[rank < sorted.indexOf(value) ? rank : rank + 1]);
 }
 
 const none: Totals = {
@@ -130,7 +131,8 @@ export function peersOf(
       answers: Math.max(0, total.answers - mine.answers),
       slow: Math.max(0, total.slow - mine.slow),
       reached: reached > opened,
-      typicalLog: medianWithout(sorted, log),
+      typicalLog: quantileWithout(sorted, log, 0.5),
+      quickLog: quantileWithout(sorted, log, 0.25),
       slowestLog: slowest.without(isPeer ? memory.slowestLog : null),
       working:
         others === 0 ? null : Math.max(0, working - (counted ? (memory.working ?? 0) : 0)) / others,

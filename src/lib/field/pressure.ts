@@ -12,6 +12,8 @@ export interface Observed {
   readonly signals: BackendSignals;
   readonly memory: BackendMemory;
   readonly peers: Peers;
+  /** Requests stand in line: then the quickest quarter of the peers has room, and is the measure. */
+  readonly contended: boolean;
   /** What is normal for the route in the long run, in log2 of microseconds. */
   readonly normalLog: number | null;
   /** Variance of log2 latency within a backend of the route. */
@@ -110,13 +112,16 @@ function lateOctaves(
  * is the least late decides: what only one of them sees is its own affair.
  */
 function latencyTerm(
-  { memory, peers, normalLog, spread, peerLanes }: Observed,
+  { memory, peers, contended, normalLog, spread, peerLanes }: Observed,
   knobs: Knobs,
 ): number | null {
-  if (typicalLog(memory) === null || peers.typicalLog === null) return null;
+  if (typicalLog(memory) === null || peers.typicalLog === null || peers.quickLog === null)
+    return null;
   const { answers } = peers;
   // Late is what is later than the peers are now, and than is normal for the route.
-  const normal = Math.max(peers.typicalLog, normalLog ?? peers.typicalLog);
+  const normal = contended
+    ? peers.quickLog
+    : Math.max(peers.typicalLog, normalLog ?? peers.typicalLog);
   let octaves = lateOctaves(memory, { answers, typicalLog: normal }, spread, knobs);
   for (const lane of memory.lanes) {
     const others = peerLanes.find((one) => one.lane === lane.lane);
