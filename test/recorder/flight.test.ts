@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 
+import { nothingSensed } from '../../src/lib/field/signals.js';
 import { FlightRecorder, type FlightOptions } from '../../src/lib/recorder/flight.js';
 import { isIdentical, replay, type Replay } from '../../src/lib/recorder/replay.js';
 import { openTrace } from '../../src/lib/recorder/trace.js';
@@ -53,9 +54,14 @@ class Scene {
 }
 
 const calm = ticksOf(100);
-/** At some tick the valve turns soft; before it only slots moved. */
-const alarming = ticksOf(100, {}, (world, tick) => {
-  if (tick === 50) for (const id of world.ids) world.behaviours.set(id, 'refusing');
+/** At some tick the valve turns soft, for the node's memory runs out; before it only slots moved. */
+const alarming = ticksOf(100, {
+  node: (atMs) => {
+    const bare = nothingSensed('this is a test');
+    const used = 8e9 + Math.max(0, atMs - 8_000) * 2e5;
+    const memory = { kind: 'read', value: { used, limit: 1e10 } } as const;
+    return { ...bare, usage: { ...bare.usage, memory } };
+  },
 });
 const alarm = alarming.findIndex(({ reasons }) =>
   reasons.some(({ change }) => change.of === 'admission'),

@@ -47,7 +47,12 @@ function cart(tick: number, slots: ReadonlyMap<string, number>): RouteSignals {
         openMean: id === 'b' ? null : 0.75,
         connectUs: broken ? null : 62.5,
         firstByte: broken ? [] : [{ us: id === 'a' ? 4000 : 4500.5, count: 9 }],
-        waiting: { count: id === 'a' ? 1 : 0, ageMs: 1.5, answeredSince: true, answeredAgoMs: 0.25 },
+        waiting: {
+          count: id === 'a' ? 1 : 0,
+          ageMs: 1.5,
+          answeredSince: true,
+          answeredAgoMs: 0.25,
+        },
         stalls: id === 'a' ? stallsOf(0.5) : null,
         app: id === 'b' ? { latencyP95Ms: 4.25, errorRate: null, queueDepth: 2 } : null,
       };

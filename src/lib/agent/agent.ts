@@ -28,6 +28,7 @@ import type { Reason } from '../field/reasons.js';
 import { enforcedPercent } from '../routes/enforce.js';
 import type { RouteName, RouteSet } from '../routes/route-set.js';
 import { KernelCounters, type Beside } from '../sensors/kernel-counters.js';
+import { IdleLanes } from './idle-lanes.js';
 import { ObservedRoute, type Observing } from './observing.js';
 import { sampling, type Rates } from './sampling.js';
 
@@ -149,6 +150,7 @@ export class Agent {
   private readonly safety = new InvariantMonitor('safety');
   private readonly startedNs: bigint;
   private readonly counters: KernelCounters;
+  private readonly idleLanes: IdleLanes;
   /** The field that each route's part of the maps was last set to. */
   private readonly commanded = new Map<number, RouteField>();
   private readonly rates = new Map<string, Rates>();
@@ -179,6 +181,7 @@ export class Agent {
       defaultGear: 'twin',
     });
     this.counters = new KernelCounters(plane);
+    this.idleLanes = new IdleLanes(plane);
     this.startedNs = plane.nowNs();
     this.lastNs = this.startedNs;
     plane.fieldState.write(0, thresholds(knobs));
@@ -291,6 +294,7 @@ export class Agent {
     const routes = served.map((entry, i) =>
       this.counters.route(entry, rings[i] ?? entry.owners, beside),
     );
+    this.idleLanes.free(served, Number(startNs - this.startedNs) / 1e6);
     const held = this.plane.word('projectionHeldUntilNs') > startNs;
     const inputs: Inputs = { dtMs, held, node, routes };
     const { knobs, state: before } = this;

@@ -130,15 +130,16 @@ export function deepNode({ cpu, memory, io, memoryUsage, ...rest }: FlatNode): N
   };
 }
 
+/** Of records that came later as a whole each column did. */
 const clientSignals = record<ClientSignals>('clientSignals', {
-  lane: number,
-  connects: number,
-  failures: number,
-  answers: number,
-  logSum: number,
-  unserved: number,
-  waiting: number,
-  working: number,
+  lane: later(number, 0),
+  connects: later(number, 0),
+  failures: later(number, 0),
+  answers: later(number, 0),
+  logSum: later(number, 0),
+  unserved: later(number, 0),
+  waiting: later(number, 0),
+  working: later(number, 0),
 });
 
 export const backendSignals = record<BackendSignals>('backendSignals', {
@@ -201,17 +202,17 @@ const circuit = variants<'kind', Circuit>('circuit', 'kind', {
 });
 
 const laneMemory = record<LaneMemory>('laneMemory', {
-  lane: number,
-  connects: number,
-  failures: number,
-  answers: number,
-  logSum: number,
-  unserved: number,
-  working: number,
-  networkGood: number,
-  networkBad: number,
-  serviceGood: number,
-  serviceBad: number,
+  lane: later(number, 0),
+  connects: later(number, 0),
+  failures: later(number, 0),
+  answers: later(number, 0),
+  logSum: later(number, 0),
+  unserved: later(number, 0),
+  working: later(number, 0),
+  networkGood: later(number, 0),
+  networkBad: later(number, 0),
+  serviceGood: later(number, 0),
+  serviceBad: later(number, 0),
 });
 
 const backendMemory = record<BackendMemory>('backendMemory', {
@@ -295,10 +296,10 @@ const cause = variants<'kind', Cause>('cause', 'kind', {
   ttf: record('cause.ttf', { resource: text, ttfMs: number, limitMs: number }),
   stall: record('cause.stall', { ticks: number, of: number }),
   capacity: record('cause.capacity', {
-    offeredPerSecond: number,
-    goodputPerSecond: number,
-    unserved: number,
-    usual: number,
+    offeredPerSecond: later(number, 0),
+    goodputPerSecond: later(number, 0),
+    unserved: later(number, 0),
+    usual: later(number, 0),
   }),
   conductance: record('cause.conductance', { conductance: number, least: number }),
   guard: record('cause.guard', { skew: number, limit: number }),
