@@ -72,11 +72,12 @@ export class Node {
     const nowNs = Number(this.source.model.nowNs());
     const number = this.numbers.get(vip) ?? ipv4ToNumber(vip);
     this.numbers.set(vip, number);
-    const port = this.sockets.connect(0, nowNs, number, servicePort);
+    const port = this.sockets.connect(0, nowNs, number, servicePort, 1);
+    this.sockets.connecting(0, nowNs);
     if (port === servicePort) return 'untranslated';
     if (port < 0) return 'refused';
     this.sockets.established(0, nowNs);
-    this.sockets.closed(0, nowNs);
+    this.sockets.closed(0, nowNs, 0);
     return port;
   }
 

@@ -40,6 +40,7 @@ class Run {
       pinPath,
       source,
       knobs: defaultKnobs,
+      enforceNamespaces: new Map(),
       knobSources: { file: undefined, flags: [], environment: {} },
       health: { host: '127.0.0.1', port: 0 },
       version: 'test',

@@ -52,7 +52,6 @@ export const signals = fc.record({
       count: fc.nat(100),
       ageMs: fc.double({ min: 0, max: 1e9, noNaN: true }),
       answeredSince: fc.boolean(),
-      answeredAgoMs: fc.double({ min: 0, max: 1e9, noNaN: true }),
     }),
   ),
   working: fc.option(fc.nat(10_000)),

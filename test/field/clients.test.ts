@@ -73,7 +73,7 @@ function mixed(id: string, slots: number, good: number, bad: Mischief | null): B
       { us: usualUs, count: good },
       ...(lateAnswers > 0 ? [{ us: lateMs * 1000, count: lateAnswers }] : []),
     ],
-    waiting: { count: waiting, ageMs: lateMs, answeredSince: false, answeredAgoMs: 2 * lateMs },
+    waiting: { count: waiting, ageMs: lateMs, answeredSince: false },
     working: first.working,
     clients: bad === null ? [honest(1, good)] : [first, honest(1, good)],
     dial: failures > 0 ? (bad?.dial ?? null) : null,

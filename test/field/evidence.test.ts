@@ -5,7 +5,6 @@ import { defaultKnobs as knobs } from '../../src/lib/config/knobs.js';
 import {
   bitsOf,
   bitsOfWait,
-  convictingBits,
   networkBits,
   serviceBits,
   waitingSinceAnswer,
@@ -16,6 +15,7 @@ import type { BackendMemory, BackendSignals } from '../../src/lib/field/types.js
 import { idle } from './world.js';
 
 const fresh = freshMemory(knobs);
+const convictingBits = knobs.isolateEvidence;
 const lone = peersOf([idle('a')], [fresh])[0];
 
 /** Peers that had so many outcomes. */
@@ -77,7 +77,7 @@ describe('a bad outcome', () => {
 describe('a wait for an answer', () => {
   const waits = (ageMs: number, more: object = {}): BackendSignals => ({
     ...idle('a'),
-    waiting: { count: 3, ageMs, answeredSince: false, answeredAgoMs: 2 * ageMs, ...more },
+    waiting: { count: 3, ageMs, answeredSince: false, ...more },
   });
   const seen = peers({ served: 100, typicalLog: 12, slowestLog: 18 });
   const bits = (signals: BackendSignals, others = seen) => bitsOfWait(signals, others, () => 200);
@@ -102,10 +102,14 @@ describe('a wait for an answer', () => {
     expect(bits(waits(5_000), alike)).toBeLessThan(1.1);
   });
 
-  it('counts for the requests that were sent since the last answer', () => {
-    expect(waitingSinceAnswer(waits(1_000, { answeredAgoMs: 10_000 }))).toBe(3);
-    expect(waitingSinceAnswer(waits(1_000, { answeredAgoMs: 500 }))).toBeCloseTo(1);
-    expect(waitingSinceAnswer(waits(1_000, { answeredAgoMs: 0 }))).toBe(0);
+  it('counts for the requests that were sent since the last answer, by the picks since then', () => {
+    const after = (picksSinceAnswer: number) => ({
+      ...fresh,
+      picksSinceAnswer,
+    });
+    expect(waitingSinceAnswer(waits(1_000), after(10))).toBe(3);
+    expect(waitingSinceAnswer(waits(1_000), after(1))).toBe(1);
+    expect(waitingSinceAnswer(waits(1_000), after(0))).toBe(0);
   });
 });
 

@@ -157,7 +157,7 @@ describe('a backend that accepts and never answers', () => {
 
   it('is not called silent for a single request, however late: tails are heavy', () => {
     const world = warm();
-    const late = { count: 1, ageMs: 3000, answeredSince: false, answeredAgoMs: 6000 };
+    const late = { count: 1, ageMs: 3000, answeredSince: false };
     const backends = world.ids.map((id) => ({
       ...idle(id, world.owned.get(id)),
       ...(id === 'c' ? { waiting: late } : {}),

@@ -80,7 +80,7 @@ export function idle(id: string, slots = 0): BackendSignals {
     connectUs: null,
     retransmits: 0,
     firstByte: [],
-    waiting: { count: 0, ageMs: 0, answeredSince: true, answeredAgoMs: 0 },
+    waiting: { count: 0, ageMs: 0, answeredSince: true },
     working: 0,
     clients: [],
     dial: null,
@@ -332,7 +332,7 @@ export class World {
         connectUs: picks > failures ? 60 : null,
         firstByte: measured ? (own?.samples ?? []) : null,
         waiting: measured
-          ? { count: still.length, ageMs, answeredSince: answeredAgoMs < ageMs, answeredAgoMs }
+          ? { count: still.length, ageMs, answeredSince: answeredAgoMs < ageMs }
           : null,
         working: measured ? working : null,
         clients: clients > 1 && picks + still.length + gone.length > 0 ? lanes : [],

@@ -51,7 +51,6 @@ function cart(tick: number, slots: ReadonlyMap<string, number>): RouteSignals {
           count: id === 'a' ? 1 : 0,
           ageMs: 1.5,
           answeredSince: true,
-          answeredAgoMs: 0.25,
         },
         stalls: id === 'a' ? stallsOf(0.5) : null,
         app: id === 'b' ? { latencyP95Ms: 4.25, errorRate: null, queueDepth: 2 } : null,

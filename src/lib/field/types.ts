@@ -18,8 +18,6 @@ export interface Waiting {
   readonly ageMs: number;
   /** The backend has answered something since they were sent. */
   readonly answeredSince: boolean;
-  /** Since its last answer began. */
-  readonly answeredAgoMs: number;
 }
 
 /** What the clients of one lane saw of a backend in a tick: see nity_lane in the contract. */

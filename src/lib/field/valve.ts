@@ -77,6 +77,36 @@ export interface Flow {
 }
 
 /**
+ * First requests that were answered, and that were not. Where several clients dial the
+ * route, the one with the most that were not is left out: no client closes it for others.
+ */
+function outcomesOf({ backends, clients }: RouteSignals): {
+  readonly served: number;
+  readonly unserved: number;
+} {
+  let served = 0;
+  let unserved = 0;
+  const lanes = new Map<number, { answers: number; unserved: number }>();
+  for (const backend of backends) {
+    served += backend.served;
+    unserved += backend.unserved;
+    for (const client of backend.clients) {
+      const lane = lanes.get(client.lane) ?? { answers: 0, unserved: 0 };
+      lane.answers += client.answers;
+      lane.unserved += client.unserved;
+      lanes.set(client.lane, lane);
+    }
+  }
+  if (clients < 2) return { served, unserved };
+  let worst = { answers: 0, unserved: 0 };
+  for (const lane of lanes.values()) if (lane.unserved > worst.unserved) worst = lane;
+  return {
+    served: Math.max(0, served - worst.answers),
+    unserved: Math.max(0, unserved - worst.unserved),
+  };
+}
+
+/**
  * Follows the route's flow. What is usual is learned while the valve is open and answers are
  * in time: a protocol that wants no answer leaves its requests unserved all the time.
  */
@@ -89,12 +119,7 @@ export function followFlow(
 ): Flow {
   const alpha = gain(dtMs, goodputMs);
   const { offered, good } = ratesOf(signals, dtMs);
-  let served = 0;
-  let unserved = 0;
-  for (const backend of signals.backends) {
-    served += backend.served;
-    unserved += backend.unserved;
-  }
+  const { served, unserved } = outcomesOf(signals);
   const share = served + unserved === 0 ? before.unservedShare : unserved / (served + unserved);
   const unservedShare = faded(before.unservedShare + alpha * (share - before.unservedShare));
   // Without answers nothing is learned: a line from which nobody is answered is late still.

@@ -162,7 +162,6 @@ export const backendSignals = record<BackendSignals>('backendSignals', {
       count: number,
       ageMs: number,
       answeredSince: flag,
-      answeredAgoMs: later(number, 0),
     }),
   ),
   working: later(nullable(number), null),

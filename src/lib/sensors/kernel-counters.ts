@@ -47,7 +47,7 @@ function sampleOf(bucket: number, count: number): LatencySample {
   return fewAnswers[bucket]?.[count] ?? { us: centresUs[bucket] ?? 0, count };
 }
 
-const nobodyWaits: Waiting = { count: 0, ageMs: 0, answeredSince: true, answeredAgoMs: 0 };
+const nobodyWaits: Waiting = { count: 0, ageMs: 0, answeredSince: true };
 const noAnswers: readonly LatencySample[] = [];
 const noClients: readonly ClientSignals[] = [];
 
@@ -261,7 +261,7 @@ export class KernelCounters {
     const sinceNs = this.plane.backendLive.get(index, 'firstSinceNs');
     const ageMs = meanAgeMs(count, sinceNs, nowNs) ?? 0;
     const answeredAgoMs = (Number(nowNs) - this.read.answeredNs(index)) / 1e6;
-    return { count, ageMs, answeredSince: answeredAgoMs < ageMs, answeredAgoMs };
+    return { count, ageMs, answeredSince: answeredAgoMs < ageMs };
   }
 
   /** Lanes that a route's clients are in. */
