@@ -55,7 +55,7 @@ export interface Heard {
 }
 
 /** A tick without an answer. */
-export const unheard: Heard = {
+const unheard: Heard = {
   samples: [],
   logs: [],
   count: 0,

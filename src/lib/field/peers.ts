@@ -125,8 +125,7 @@ export function peersOf(
       slowAnswers: Math.max(0, total.slowAnswers - mine.slowAnswers),
       typicalLog: medianWithout(sorted, log),
       slowestLog: slowest.without(isPeer ? memory.slowestLog : null),
-      working:
-        others === 0 ? null : Math.max(0, working - (counted ? (memory.working ?? 0) : 0)) / others,
+      working: others === 0 ? null : Math.max(0, working - (counted ? memory.working : 0)) / others,
     };
   });
 }
