@@ -27,7 +27,7 @@ const lane = fc.record({
 const lanes = fc
   .array(lane, { maxLength: 4 })
   .map((all) => all.map((one, i) => ({ lane: i, ...one })));
-export const signals = fc.record({
+const signals = fc.record({
   picks: fc.nat(10_000),
   connects: fc.nat(10_000),
   failures: fc.nat(10_000),

@@ -156,7 +156,7 @@ describe('a client that accuses a backend', () => {
       ...{ picks: 6, connects: 6, failures: 2, served: 4, accusers: 1 },
       firstByte: [{ us: usualUs, count: 4 }],
     };
-    const circuitOf = (dial: 'open' | 'closed' | null) => {
+    const circuitOf = (dial: 'open' | 'closed' | null, other = 4) => {
       let { state } = step(freshState, inputsOf([routeOf([])]), knobs);
       const backends = (c: BackendSignals) =>
         ids.map((id) => (id === 'c' ? c : mixed(id, 16, 5, null)));
@@ -168,13 +168,18 @@ describe('a client that accuses a backend', () => {
         ...bad,
         dial,
         consecutiveFailures: 2,
-        clients: [{ ...honest(0, 0), connects: 2, failures: 2 }, honest(1, 4)],
+        clients: [{ ...honest(0, 0), connects: 2, failures: 2 }, honest(1, other)],
       };
-      const route = routeOf(backends(accused), { clients: 2 });
+      ({ state } = step(state, inputsOf([routeOf(backends(accused), { clients: 2 })]), knobs));
+      const later = { ...idle('c', 16), dial, consecutiveFailures: 2, accusers: 1 };
+      const route = routeOf(backends(later), { clients: 2 });
       return step(state, inputsOf([route]), knobs).field.routes[0]?.backends[2]?.memory.circuit;
     };
     expect(circuitOf('closed')).toMatchObject({ kind: 'isolated', cause: 'errors' });
     expect(circuitOf('open')).toMatchObject({ kind: 'admitted' });
     expect(circuitOf(null)).toMatchObject({ kind: 'admitted' });
+    // Where no client contradicts, the agent's connect alone does.
+    expect(circuitOf('open', 0)).toMatchObject({ kind: 'admitted' });
+    expect(circuitOf(null, 0)).toMatchObject({ kind: 'isolated' });
   });
 });

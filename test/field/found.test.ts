@@ -104,14 +104,14 @@ describe('the agent’s own connect to a backend that refused', () => {
 
   it('is distrusted when it succeeds and clients still fail', () => {
     // A policy lets the agent through, and no client.
-    let meets: Behaviour | undefined;
+    const policy = new Map<string, Behaviour>();
     const world = new World({
       ids: names,
       dials: true,
-      meets: (id) => (id === 'a' ? meets : undefined),
+      meets: (id) => policy.get(id),
     });
     world.seconds(10);
-    meets = 'refusing';
+    policy.set('a', 'refusing');
     world.seconds(30);
     expect(world.backend('a').memory.circuit).toMatchObject({
       kind: 'isolated',

@@ -21,7 +21,12 @@ async function listen(port = 0): Promise<{ id: string; server: Server; accepted:
   return { id: `127.0.0.1:${address.port}`, server, accepted: () => accepted };
 }
 
-const close = (server: Server) => new Promise<void>((done) => server.close(() => done()));
+const close = (server: Server) =>
+  new Promise<void>((done) =>
+    server.close(() => {
+      done();
+    }),
+  );
 
 function dialer(): Dialer {
   const made = new Dialer();
@@ -33,7 +38,12 @@ const until = (holds: () => void) => vi.waitFor(holds, { timeout: 30_000, interv
 
 afterEach(async () => {
   for (const one of dialers.splice(0)) one.close();
-  await Promise.all(servers.splice(0).map((server) => (server.listening ? close(server) : null)));
+  await Promise.all(
+    servers
+      .splice(0)
+      .filter(({ listening }) => listening)
+      .map(close),
+  );
 });
 
 describe('the agent’s own connect', () => {
@@ -42,8 +52,12 @@ describe('the agent’s own connect', () => {
     const dials = dialer();
     dials.dialNext(new Set([id]), 0);
     expect(dials.outcome(id)).toBeNull();
-    await until(() => expect(dials.outcome(id)).toBe('open'));
-    await until(() => expect(accepted()).toBe(1));
+    await until(() => {
+      expect(dials.outcome(id)).toBe('open');
+    });
+    await until(() => {
+      expect(accepted()).toBe(1);
+    });
   });
 
   it('is refused where nobody listens, and finds out when somebody does', async () => {
@@ -51,16 +65,20 @@ describe('the agent’s own connect', () => {
     await close(server);
     const dials = dialer();
     dials.dialNext(new Set([id]), 0);
-    await until(() => expect(dials.outcome(id)).toBe('closed'));
+    await until(() => {
+      expect(dials.outcome(id)).toBe('closed');
+    });
     await listen(Number(id.split(':')[1]));
     // Too soon to try again.
     dials.dialNext(new Set([id]), 499);
     expect(dials.outcome(id)).toBe('closed');
     dials.dialNext(new Set([id]), 500);
-    await until(() => expect(dials.outcome(id)).toBe('open'));
+    await until(() => {
+      expect(dials.outcome(id)).toBe('open');
+    });
   });
 
-  it('takes a backend that does not answer for closed', async () => {
+  it('takes a backend that does not answer for closed', () => {
     // A second goes by before the network has a chance to say anything.
     const dials = dialer();
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
@@ -87,7 +105,9 @@ describe('the agent’s own connect', () => {
     ]);
     for (const [nowMs, count] of due) {
       dials.dialNext(new Set([id]), nowMs);
-      await until(() => expect(accepted()).toBe(count));
+      await until(() => {
+        expect(accepted()).toBe(count);
+      });
       // The listener may hear of a connect before the one who made it does.
       for (let i = 0; i < 5; i++) await new Promise(setImmediate);
     }
@@ -98,13 +118,17 @@ describe('the agent’s own connect', () => {
     const { id } = await listen();
     const dials = dialer();
     dials.dialNext(new Set([id]), 0);
-    await until(() => expect(dials.outcome(id)).toBe('open'));
+    await until(() => {
+      expect(dials.outcome(id)).toBe('open');
+    });
     dials.dialNext(new Set(), 100);
     expect(dials.outcome(id)).toBeNull();
     // And may be made again at once.
     dials.dialNext(new Set([id]), 100);
     expect(dials.outcome(id)).toBeNull();
-    await until(() => expect(dials.outcome(id)).toBe('open'));
+    await until(() => {
+      expect(dials.outcome(id)).toBe('open');
+    });
   });
 
   it('is made to 64 backends at a time, and to the others when these are done', async () => {
@@ -114,7 +138,9 @@ describe('the agent’s own connect', () => {
     const all = await new Promise<Server>((done) => {
       const everywhere = createServer((socket) => socket.on('error', () => undefined));
       servers.push(everywhere);
-      everywhere.listen(port, '0.0.0.0', () => done(everywhere));
+      everywhere.listen(port, '0.0.0.0', () => {
+        done(everywhere);
+      });
     });
     let came = 0;
     all.on('connection', () => came++);
@@ -122,11 +148,19 @@ describe('the agent’s own connect', () => {
     const dials = dialer();
     const open = () => [...ids].filter((one) => dials.outcome(one) === 'open').length;
     dials.dialNext(ids, 0);
-    await until(() => expect(open()).toBe(64));
+    await until(() => {
+      expect(open()).toBe(64);
+    });
     expect(accepted()).toBe(0);
-    await until(() => expect(came).toBe(64));
+    await until(() => {
+      expect(came).toBe(64);
+    });
     dials.dialNext(ids, 1);
-    await until(() => expect(open()).toBe(100));
-    await until(() => expect(came).toBe(100));
+    await until(() => {
+      expect(open()).toBe(100);
+    });
+    await until(() => {
+      expect(came).toBe(100);
+    });
   });
 });

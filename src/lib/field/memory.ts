@@ -56,7 +56,7 @@ export interface Heard {
 }
 
 /** A tick without an answer. */
-export const unheard: Heard = {
+const unheard: Heard = {
   samples: [],
   logs: [],
   count: 0,

@@ -134,8 +134,7 @@ export function peersOf(
       typicalLog: quantileWithout(sorted, log, 0.5),
       quickLog: quantileWithout(sorted, log, 0.25),
       slowestLog: slowest.without(isPeer ? memory.slowestLog : null),
-      working:
-        others === 0 ? null : Math.max(0, working - (counted ? (memory.working ?? 0) : 0)) / others,
+      working: others === 0 ? null : Math.max(0, working - (counted ? memory.working : 0)) / others,
     };
   });
 }

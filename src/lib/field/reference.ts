@@ -60,7 +60,7 @@ function follow(
 }
 
 /** How far the answers of one backend are from each other, squared: of all backends, pooled. */
-export function pooledVariance(memories: readonly BackendMemory[]): number {
+function pooledVariance(memories: readonly BackendMemory[]): number {
   let squares = 0;
   let all = 0;
   for (const { answers, logSum, logSquares, circuit } of memories) {
@@ -76,7 +76,7 @@ export function pooledVariance(memories: readonly BackendMemory[]): number {
  * same window, or more where the route or the backend has always been slower. Null without
  * a peer: then nothing is out of the ordinary.
  */
-export function normalLog(
+function normalLog(
   memory: BackendMemory,
   reference: Reference,
   peers: number | null,
