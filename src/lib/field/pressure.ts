@@ -28,6 +28,8 @@ const chanceSigmas = 2;
 const errorSigmas = 3;
 /** A path twice as long as it was is as bad as a path can be: distance is no fault. */
 const pathMost = 2;
+/** Of several backends that are alike the quickest differs by chance, until each has answered so often. */
+const quickAnswers = 200;
 /** Fewer outcomes of a lane say nothing of its own. */
 const fewest = 3;
 /** A bucket of the kernel's histogram is a quarter of an octave wide: it can shift a mean by that. */
@@ -118,8 +120,9 @@ function latencyTerm(
   if (typicalLog(memory) === null || peers.typicalLog === null || peers.quickLog === null)
     return null;
   const { answers } = peers;
+  const isQuickKnown = contended && answers >= quickAnswers * peers.backends;
   // Late is what is later than the peers are now, and than is normal for the route.
-  const normal = contended
+  const normal = isQuickKnown
     ? peers.quickLog
     : Math.max(peers.typicalLog, normalLog ?? peers.typicalLog);
   let octaves = lateOctaves(memory, { answers, typicalLog: normal }, spread, knobs);
