@@ -301,7 +301,7 @@ static __always_inline __u64 nity_load(const struct nity_field_state *field,
 	return nity_read(live->open);
 }
 
-/* How many more of the client's own requests may wait at the first backend than at the second. */
+/* So many of the client's own requests wait at the first backend, and none at the second: it is silent. */
 #define NITY_EXCESS 3
 
 /*
@@ -309,8 +309,7 @@ static __always_inline __u64 nity_load(const struct nity_field_state *field,
  * connection at least, per slot, for whole counts as small as they mostly are would let one
  * slot more win every tie. In the bounded gear this moves at most one pick in
  * NITY_BOUNDED_TURNS. Beyond that only requests of the client itself count, which other
- * clients cannot add to: when it waits for several at the first and for next to none at
- * the second.
+ * clients cannot add to: when it waits for several at the first and for none at the second.
  */
 static __always_inline int nity_lighter(const struct nity_pick *first,
 					const struct nity_pick *second,
@@ -324,11 +323,8 @@ static __always_inline int nity_lighter(const struct nity_pick *first,
 
 	if (control->gear == NITY_GEAR_BOUNDED &&
 	    (__u32)(nity_mix(turn) >> 32) % NITY_BOUNDED_TURNS) {
-		__u64 waits = nity_read(first->live->lane_waiting[lane]);
-
-		return waits >= NITY_EXCESS &&
-		       (3 * (__u64)nity_read(second->live->lane_waiting[lane]) + 2) * own <
-			       waits * other;
+		return nity_read(first->live->lane_waiting[lane]) >= NITY_EXCESS &&
+		       !nity_read(second->live->lane_waiting[lane]);
 	}
 	return (2 * nity_load(field, control, second->live) + 1) * own <
 	       2 * nity_load(field, control, first->live) * other;

@@ -81,7 +81,7 @@ export const knobSchema = {
   latencyMs: integer(
     'ms',
     [100, 600_000],
-    4_500,
+    5_000,
     'Time constant of the moving averages and counts; of counts up to 20 times longer where there are few.',
   ),
   referenceMs: integer(

@@ -244,18 +244,29 @@ function isContended(
 ): boolean {
   let working = 0;
   const typical: number[] = [];
+  const ages: number[] = [];
   backends.forEach((signals, i) => {
     const memory = must(memories[i]);
+    const { waiting } = signals;
+    if (waiting !== null && waiting.count > 0 && waiting.ageMs > 0) {
+      ages.push(log2(waiting.ageMs * 1000));
+    }
     working += clients < 2 ? (memory.working ?? 0) : (workingOf(signals) ?? 0);
     const log = typicalLog(memory);
     if (log !== null && memory.answers >= fewAnswers) typical.push(log);
   });
   if (working < contendedWorking * backends.length) return false;
   const middle = median(typical);
-  return middle === null || typical.every((log) => middle - log < quickOctaves);
+  if (middle === null) return true;
+  // What waits far longer than answers take stands in no line: it is late by design.
+  const age = median(ages);
+  if (age !== null && age - middle > parkedOctaves) return false;
+  return typical.every((log) => middle - log < quickOctaves);
 }
 
 const fewAnswers = 3;
+/** Requests that wait so many octaves longer than answers take are parked. */
+const parkedOctaves = 3;
 
 /** Whether the tick's answers were late, by the route's long-run normal; null without answers. */
 function isLate(heard: readonly Heard[], { log }: Reference): boolean | null {
