@@ -19,7 +19,7 @@ let plane: Plane;
 let agent: Agent;
 let cookie: bigint;
 let refusing: Set<number>;
-/** What the agent was last asked to dial, and what its connects meet. */
+/** What the agent was last asked to dial, and what its connects to 8002 meet. */
 let wanted: readonly Dialled[];
 let meets: DialOutcome | null;
 
@@ -63,7 +63,10 @@ beforeEach(() => {
   const senses: Senses = {
     node: () => nothingSensed('this is a test'),
     app: () => null,
-    dial: (_, backend) => (wanted.some((one) => one.backend === backend) ? meets : null),
+    dial: (_, backend) => {
+      if (!wanted.some((one) => one.backend === backend)) return null;
+      return backend === '127.0.0.1:8002' ? meets : 'open';
+    },
     dialNext: (next) => {
       wanted = next;
     },
@@ -90,7 +93,11 @@ describe('a backend that refuses', () => {
     expect(dial(1n, 20)).toBe(2);
     meets = 'closed';
     tick();
-    expect(wanted).toEqual([{ route: 'shop/cart:http', backend: '127.0.0.1:8002' }]);
+    // And one that is well, without which a connect that fails would say nothing.
+    expect(wanted).toEqual([
+      { route: 'shop/cart:http', backend: '127.0.0.1:8001' },
+      { route: 'shop/cart:http', backend: '127.0.0.1:8002' },
+    ]);
     let lost = 0;
     for (let i = 0; i < 150; i++) {
       lost += dial(1n, 20);

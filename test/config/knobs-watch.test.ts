@@ -43,12 +43,12 @@ describe('knobs read again', () => {
       knobs: knobsFrom(sources),
       changes: [
         { name: 'tickMs', from: 100, to: 250 },
-        { name: 'deadBand', from: 0.3, to: 0.5 },
+        { name: 'deadBand', from: 0.4, to: 0.5 },
       ],
       ignored: [],
     });
     expect(describeReload(outcome)).toBe(
-      'The knobs were read again: tickMs 100→250, deadBand 0.3→0.5.',
+      'The knobs were read again: tickMs 100→250, deadBand 0.4→0.5.',
     );
     expect(watch.reload()).toEqual({ kind: 'same' });
   });

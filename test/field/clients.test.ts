@@ -151,35 +151,53 @@ describe('a client that accuses a backend', () => {
   });
 
   it('is believed by the agent’s own connect, when that fails too', () => {
-    const bad = {
-      ...idle('c', 16),
-      ...{ picks: 6, connects: 6, failures: 2, served: 4, accusers: 1 },
-      firstByte: [{ us: usualUs, count: 4 }],
-    };
-    const circuitOf = (dial: 'open' | 'closed' | null, other = 4) => {
+    interface Case {
+      readonly dial: 'open' | 'closed' | null;
+      /** Good connects of the other client since the accusation began, and ticks after them. */
+      readonly good: number;
+      readonly ticks?: number;
+      /** What the agent's own connect to a peer meets. */
+      readonly reaches?: 'open' | 'closed';
+    }
+    const circuitOf = ({ dial, good, ticks = 1, reaches = 'open' }: Case) => {
       let { state } = step(freshState, inputsOf([routeOf([])]), knobs);
-      const backends = (c: BackendSignals) =>
-        ids.map((id) => (id === 'c' ? c : mixed(id, 16, 5, null)));
-      for (let i = 0; i < 50; i++) {
-        const route = routeOf(backends(mixed('c', 16, 5, null)), { clients: 2 });
-        ({ state } = step(state, inputsOf([route]), knobs));
-      }
-      const accused: BackendSignals = {
-        ...bad,
-        dial,
-        consecutiveFailures: 2,
-        clients: [{ ...honest(0, 0), connects: 2, failures: 2 }, honest(1, other)],
+      const tick = (c: BackendSignals) => {
+        const backends = ids.map((id) => {
+          if (id === 'c') return c;
+          return { ...mixed(id, 16, 5, null), dial: id === 'a' ? reaches : null };
+        });
+        const made = step(state, inputsOf([routeOf(backends, { clients: 2 })]), knobs);
+        ({ state } = made);
+        return made.field.routes[0]?.backends[2]?.memory.circuit;
       };
-      ({ state } = step(state, inputsOf([routeOf(backends(accused), { clients: 2 })]), knobs));
-      const later = { ...idle('c', 16), dial, consecutiveFailures: 2, accusers: 1 };
-      const route = routeOf(backends(later), { clients: 2 });
-      return step(state, inputsOf([route]), knobs).field.routes[0]?.backends[2]?.memory.circuit;
+      for (let i = 0; i < 50; i++) tick(mixed('c', 16, 5, null));
+      let circuit = tick({
+        ...mixed('c', 16, good, null),
+        ...{ picks: good + 2, connects: good + 2, failures: 2, consecutiveFailures: 2 },
+        accusers: 1,
+        dial,
+        clients: [{ ...honest(0, 0), connects: 2, failures: 2 }, honest(1, good)],
+      });
+      for (let i = 0; i < ticks; i++) {
+        circuit = tick({ ...idle('c', 16), dial, consecutiveFailures: 2, accusers: 1 });
+      }
+      return circuit;
     };
-    expect(circuitOf('closed')).toMatchObject({ kind: 'isolated', cause: 'errors' });
-    expect(circuitOf('open')).toMatchObject({ kind: 'admitted' });
-    expect(circuitOf(null)).toMatchObject({ kind: 'admitted' });
+    // The other client is yet to be heard: the agent's own connect spares the wait for it.
+    expect(circuitOf({ dial: 'closed', good: 2 })).toMatchObject({
+      kind: 'isolated',
+      cause: 'errors',
+    });
+    expect(circuitOf({ dial: 'open', good: 2 })).toMatchObject({ kind: 'admitted' });
+    expect(circuitOf({ dial: null, good: 2 })).toMatchObject({ kind: 'admitted' });
+    // An agent that reaches none of them says nothing of this one.
+    expect(circuitOf({ dial: 'closed', good: 2, reaches: 'closed' })).toMatchObject({
+      kind: 'admitted',
+    });
+    // Nor does it outweigh a client that is served well.
+    expect(circuitOf({ dial: 'closed', good: 4 })).toMatchObject({ kind: 'admitted' });
     // Where no client contradicts, the agent's connect alone does.
-    expect(circuitOf('open', 0)).toMatchObject({ kind: 'admitted' });
-    expect(circuitOf(null, 0)).toMatchObject({ kind: 'isolated' });
+    expect(circuitOf({ dial: 'open', good: 0, ticks: 3 })).toMatchObject({ kind: 'admitted' });
+    expect(circuitOf({ dial: null, good: 0, ticks: 3 })).toMatchObject({ kind: 'isolated' });
   });
 });

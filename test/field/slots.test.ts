@@ -42,7 +42,7 @@ describe('a route where all are late', () => {
     const world = new World();
     world.seconds(60);
     for (const id of world.ids) world.behaviours.set(id, { slower: id === 'c' ? 12 : 4 });
-    world.seconds(5);
+    world.seconds(10);
     const degraded = world.route.backends.filter(({ state }) => state === 'degraded');
     expect(degraded.map(({ id }) => id)).toEqual(['c']);
   });

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 import { defaultKnobs as knobs } from '../../src/lib/config/knobs.js';
 import { freshState, step } from '../../src/lib/field/step.js';
+import type { BackendSignals } from '../../src/lib/field/types.js';
 import { idle, inputsOf, lognormal, pareto, routeOf, World, type WorldOptions } from './world.js';
 
 const causes = (world: World) => new Set(world.reasons.map(({ cause }) => cause.kind));
@@ -157,21 +158,23 @@ describe('a backend that accepts and never answers', () => {
 
   it('is not called silent for a single request, however late: tails are heavy', () => {
     const world = warm();
-    const late = { count: 1, ageMs: 3000, answeredSince: false };
-    const backends = world.ids.map((id) => ({
-      ...idle(id, world.owned.get(id)),
-      ...(id === 'c' ? { waiting: late } : {}),
-    }));
-    const inputs = inputsOf([routeOf(backends, { slots: world.slots })]);
-    const { field } = step(world.state, inputs, world.knobs);
-    expect(field.routes[0]?.backends[2]?.state).toBe('healthy');
     const after = (count: number) => {
-      const waits = backends.map((one) =>
-        one.id === 'c' ? { ...one, waiting: { ...late, count } } : one,
-      );
-      const made = step(world.state, inputsOf([routeOf(waits, { slots: 128 })]), world.knobs);
-      return made.field.routes[0]?.backends[2]?.memory.circuit;
+      let { state } = world;
+      const tick = (did: Partial<BackendSignals>) => {
+        const backends = world.ids.map((id) => ({
+          ...idle(id, world.owned.get(id)),
+          ...(id === 'c' ? did : {}),
+        }));
+        const made = step(state, inputsOf([routeOf(backends, { slots: world.slots })]), knobs);
+        ({ state } = made);
+        return made.field.routes[0]?.backends[2]?.memory.circuit;
+      };
+      // They are sent after its last answer, and nothing comes back for three seconds.
+      const sent = { count, ageMs: 100, answeredSince: false };
+      tick({ picks: count, connects: count, waiting: sent });
+      return tick({ waiting: { ...sent, ageMs: 3000 } });
     };
+    expect(after(1)).toMatchObject({ kind: 'admitted' });
     expect(after(2)).toMatchObject({ kind: 'admitted' });
     expect(after(3)).toMatchObject({ kind: 'isolated', cause: 'silence' });
   });

@@ -50,7 +50,7 @@ export interface WorldOptions {
   readonly clients?: number;
   /** What one client meets at a backend, where that is not what all of them meet. */
   readonly meets?: (id: string, client: number) => Behaviour | undefined;
-  /** The agent dials what refuses, as it does at a route of which the connects fail. */
+  /** The agent dials what refuses and one that is well, as it does where connects fail. */
   readonly dials?: boolean;
 }
 
@@ -132,6 +132,7 @@ export class World {
   private readonly suspectUntilMs = new Map<string, number>();
   private due = 0;
   private dialled = 0;
+  private wanted: ReadonlySet<string> = new Set();
   private readonly answeredMs = new Map<string, number>();
   private readonly dripDueMs = new Map<string, number>();
 
@@ -217,9 +218,25 @@ export class World {
 
   /** What the agent's own connect meets: an endpoint, whoever dials it. */
   private dialOf(id: string): 'open' | 'closed' | null {
-    if (this.options.dials !== true || (this.consecutive.get(id) ?? 0) === 0) return null;
-    if (this.state.routes.size === 0 || this.backend(id).state !== 'isolated') return null;
+    if (!this.wanted.has(id)) return null;
     return this.behaviours.get(id) === 'refusing' ? 'closed' : 'open';
+  }
+
+  /** Whom the agent dials next: those that fail, and one that is well to compare them with. */
+  private toDial(): ReadonlySet<string> {
+    const { dials = false, clients = 1 } = this.options;
+    if (!dials || (this.route.regime === 'laminar' && clients < 2)) return new Set();
+    const failing = this.ids.filter((id) => {
+      const { circuit } = this.backend(id).memory;
+      const isOut = circuit.kind === 'isolated' && circuit.cause === 'errors';
+      return (this.consecutive.get(id) ?? 0) > 0 && (isOut || clients > 1);
+    });
+    const well = this.ids.find(
+      (id) =>
+        (this.consecutive.get(id) ?? 0) === 0 &&
+        this.backend(id).memory.circuit.kind !== 'isolated',
+    );
+    return new Set(failing.length === 0 || well === undefined ? [] : [well, ...failing]);
   }
 
   /** What each backend did in the tick that ends now. */
@@ -355,6 +372,7 @@ export class World {
       this.last = step(this.state, this.inputs, this.knobs);
       this.state = this.last.state;
       this.reasons.push(...this.last.reasons);
+      this.wanted = this.toDial();
       this.owned = new Map(this.route.backends.map(({ id, slots }) => [id, slots]));
       for (const {
         id,

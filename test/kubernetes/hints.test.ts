@@ -18,7 +18,8 @@ function route(
   scaleHint: RouteField['scaleHint'] = null,
   backends = 2,
 ): RouteField {
-  const parts = { backends: Array(backends), conductance: 0.2, valve: { mode }, scaleHint };
+  const valve = { mode, goodputPerSecond: 41.6 };
+  const parts = { backends: Array(backends), valve, scaleHint };
   return { name: 'shop/cart:http', ...parts } as unknown as RouteField;
 }
 
@@ -28,12 +29,13 @@ describe('a scale hint', () => {
   it.each([
     ['soft', null, 'soft'],
     ['hard', null, 'hard'],
-    ['normal', 'systemic', 'systemic'],
-    ['normal', 'conductance', 'conductance'],
+    ['normal', 'capacity', 'capacity'],
     ['normal', 'monopoly', 'monopoly'],
     // That there is nowhere else to go says more than that the valve closes.
     ['soft', 'monopoly', 'monopoly'],
-    ['hard', 'conductance', 'hard'],
+    // What is refused says more than that less is answered than is asked.
+    ['soft', 'capacity', 'soft'],
+    ['hard', 'capacity', 'hard'],
   ] as const)('of a route that is %s and %s is %s', (mode, scaleHint, kind) => {
     const hints = new ScaleHints();
     const [told] = hints.see([route(mode, scaleHint)], 0);
@@ -201,7 +203,7 @@ describe('a Service that wants replicas', () => {
       },
     ]);
     expect(server.of('events')[0]?.['message']).toMatch(
-      /^On node-[ab]: shop\/cart:http is under pressure and has one backend, .* More replicas may help\.$/,
+      /^On node-[ab]: shop\/cart:http is under pressure and has one backend, .*; it answers 42 connects a second\. More replicas may help\.$/,
     );
     for (const node of nodes) {
       expect(node.status().hints).toMatchObject([{ service: 'shop/cart', kind: 'monopoly' }]);
