@@ -278,7 +278,7 @@ describe.skipIf(unavailable !== undefined)('the recorder of an agent', () => {
   it('leaves a whole trace behind kill -9, that replays to the bit', async () => {
     const traces = join(directory, 'recorded');
     await start('--record', traces);
-    await until(() => bytesIn(traces) > 6_000);
+    await until(() => bytesIn(traces) > 12_000);
     await end('SIGKILL');
     const seen = await replayed(traces);
     expect(seen).toMatchObject({ ok: true, identical: true, gaps: [] });
@@ -288,7 +288,7 @@ describe.skipIf(unavailable !== undefined)('the recorder of an agent', () => {
     ]);
     // The next agent goes on in the same place.
     await start('--record', traces);
-    await until(() => bytesIn(traces) > 14_000);
+    await until(() => bytesIn(traces) > 24_000);
     await end('SIGTERM');
     expect(await replayed(traces)).toMatchObject({ ok: true, identical: true });
     expect((await nity('replay', traces)).stdout).toContain('2 runs of the agent');

@@ -196,12 +196,13 @@ describe.skipIf(unavailable !== undefined)('one decision', () => {
     expect(rig.backend(0).consecutiveFailures).toBe(0);
   });
 
-  it('takes what two network namespaces saw for everybody’s, until another succeeds', async () => {
+  it('takes what two users saw for everybody’s, until another succeeds', async () => {
     const route = rig.route(await rig.startServers(1));
     rig.serve([route]);
-    await rig.sockets('as', route, 0, 1, 1);
-    expect(rig.backend(0)).toMatchObject({ suspect: false, suspectForOne: false });
-    await rig.sockets('as', route, 0, 1, 1);
+    // Each in a network namespace of its own; those of one user bear each other no witness.
+    for (let times = 0; times < 4; times++) await rig.sockets('as', route, 65_534, 1, 1);
+    expect(rig.backend(0).suspect).toBe(false);
+    await rig.sockets('as', route, 65_533, 1, 1);
     expect(rig.backend(0)).toMatchObject({ suspect: true, suspectForOne: false });
     expect((await rig.dial(route)).answer).toBe('server-0');
     expect(rig.backend(0)).toMatchObject({ suspect: false, consecutiveFailures: 0 });
