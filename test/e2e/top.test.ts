@@ -42,7 +42,7 @@ describe.skipIf(unavailable !== undefined)('nity top', () => {
     for (const line of terminal.lines) expect(line.length).toBeLessThanOrEqual(80);
 
     terminal.press('\x1b[B\r');
-    await terminal.shows(/^shop\/pay:http {2}normal {2}gear twin/m);
+    await terminal.shows(/^shop\/pay:http {2}normal {2}gear bounded/m);
     await terminal.shows(/127\.0\.0\.1:30100 +healthy +\d+/);
     await terminal.shows(/valve normal/);
     terminal.press('\x1b');
@@ -125,7 +125,7 @@ describe.skipIf(unavailable !== undefined)('nity top', () => {
     expect(await routes('--route', '127.96.202.1:80')).toEqual(['shop/cart:http']);
     expect(await routes('--sort', 'name')).toEqual(['shop/cart:http', 'shop/pay:http']);
     const one = await desk.nity('top', '--interval', '100ms', '--route', 'shop/pay:http');
-    expect(one.stdout).toMatch(/^shop\/pay:http {2}normal {2}gear twin/m);
+    expect(one.stdout).toMatch(/^shop\/pay:http {2}normal {2}gear bounded/m);
     expect(one.stdout).toMatch(/127\.0\.0\.1:30100 +healthy/);
     expect(one.stdout).not.toContain('127.0.0.1:30000');
     expect(await desk.nity('top', '--route', 'shop/none:http')).toMatchObject({

@@ -18,7 +18,7 @@ describe.skipIf(unavailable !== undefined)('a route that is observed', () => {
     const route = rig.route(await rig.startServers(3), { gear: 'twin' });
     rig.serve([route]);
     const first = rig.backendIndex(route, 0);
-    rig.projector.setDrip(first, 600_000, 600_000, true);
+    rig.projector.setDrip(first, 600_000, 600_000, false);
     rig.projector.setBackendState(first, 'isolated');
     rig.projector.setObserved(entryOf(route), observedPercent);
     return route;
