@@ -89,6 +89,7 @@ function isolate(cause: IsolationCause, cooldownMs: number): Isolated {
     remainingMs: cooldownMs,
     probedForMs: null,
     isolatedForMs: 0,
+    byOneClient: false,
     distrustsDial: false,
   };
 }
@@ -135,7 +136,8 @@ function probe(before: Isolated, verdict: Verdict, dtMs: number, knobs: Knobs): 
   // A connect of the agent's went well and a client's did not: a policy stands between them.
   const distrustsDial = circuit.distrustsDial || verdict.dial === 'open';
   const again = isolate(circuit.cause, longer(circuit, knobs));
-  const relapse = { ...again, isolatedForMs, distrustsDial };
+  const { byOneClient } = circuit;
+  const relapse = { ...again, isolatedForMs, byOneClient, distrustsDial };
   if (verdict.bad || (verdict.slow && !verdict.good)) return relapse;
   const returns: Circuit = {
     kind: 'returning',
@@ -167,7 +169,9 @@ export function judge(
 ): Circuit {
   const { circuit } = memory;
   if (circuit.kind === 'isolated') {
-    return verdict.inGame && isWell(circuit, verdict)
+    // Another client has come, and is to see for itself.
+    const mayBeAnothers = circuit.byOneClient && !verdict.aloneClient;
+    return mayBeAnothers || (verdict.inGame && isWell(circuit, verdict))
       ? { kind: 'admitted', nextCooldownMs: knobs.isolationMs }
       : probe(circuit, verdict, dtMs, knobs);
   }
@@ -175,7 +179,10 @@ export function judge(
   if (cause !== null) {
     const firstMs = firstCooldownMs(cause, verdict.signals, knobs);
     const againMs = Math.min(longestCooldownMs(firstMs, knobs), circuit.nextCooldownMs);
-    return isolate(cause, Math.max(firstMs, againMs));
+    return {
+      ...isolate(cause, Math.max(firstMs, againMs)),
+      byOneClient: verdict.aloneClient,
+    };
   }
   // Good behaviour is credited at the pace of the clock, down to the first time.
   const nextCooldownMs = Math.max(knobs.isolationMs, circuit.nextCooldownMs - dtMs / 10);

@@ -1,7 +1,7 @@
 // What is normal: a route's long-run latency and spread, and each backend's own.
 // Latency is judged against these, never against an absolute figure.
 import type { Knobs } from '../config/knobs.js';
-import { average, clamp, gain, median, must } from './arithmetic.js';
+import { average, clamp, exp2, gain, log2, median, must } from './arithmetic.js';
 import { latencyBits } from './evidence.js';
 import { typicalLog, type Heard } from './memory.js';
 import type { Peers } from './peers.js';
@@ -11,6 +11,8 @@ export const noReference: Reference = { log: null, spread: 0, ticks: 0 };
 
 /** How much slower than its route a backend may always have been, in octaves. */
 const nature = 2;
+/** An answer that is later than normal by less is not slow, however quick is normal. */
+const leastSlowUs = 10_000;
 /** By how much more is tolerated of a backend when all are late. */
 const strainWeight = 2;
 
@@ -145,8 +147,10 @@ export function judgeLatency(
     const normal = normalLog(memory, reference, typical);
     let late = 0;
     if (normal !== null) {
+      // What a busy node adds to an answer is no fault of one backend.
+      const slowFrom = Math.max(normal + drift, log2(exp2(normal) + leastSlowUs));
       samples.forEach((sample, k) => {
-        if (must(logs[k]) - normal > drift) late += sample.count;
+        if (must(logs[k]) > slowFrom) late += sample.count;
       });
     }
     const evidence = latencyBits(memory.evidence, late, count - late, others, dtMs, knobs);

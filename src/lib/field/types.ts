@@ -116,6 +116,8 @@ export type Circuit =
       /** Since a probe was sent; null before. */
       readonly probedForMs: number | null;
       readonly isolatedForMs: number;
+      /** One client dialled the route then, and nobody could contradict it. */
+      readonly byOneClient: boolean;
       /** The agent's own connects say nothing of what clients meet. */
       readonly distrustsDial: boolean;
     }

@@ -195,6 +195,7 @@ const circuit = variants<'kind', Circuit>('circuit', 'kind', {
     remainingMs: number,
     probedForMs: nullable(number),
     isolatedForMs: later(number, 0),
+    byOneClient: later(flag, false),
     distrustsDial: later(flag, false),
   }),
   returning: record('circuit.returning', { forMs: number, nextCooldownMs: number }),
