@@ -180,6 +180,8 @@ const goodPerBad = 4;
  */
 const expectedWords = 12;
 const patienceMs = 10_000;
+/** One of which nothing is remembered yet may have just come. */
+const newcomerMs = 1_000;
 /** One that speaks for the backend, if seldom, is waited for longer. */
 const heardPatienceMs = 30_000;
 
@@ -210,8 +212,8 @@ export function contradictionOf(
   }
   if (others.some(({ bad }) => bad >= 1)) return 'none';
   const perMs = others.reduce((sum, other) => sum + other.perMs, 0);
-  // One that dials so seldom is not waited for.
-  if (perMs * 2 * patienceMs < 1) return 'none';
+  // One that dials so seldom is not waited for, unless it is new.
+  if (perMs * 2 * patienceMs < 1) return accusedMs < newcomerMs ? 'awaited' : 'none';
   const waitsMs = others.some(({ good }) => good > 0)
     ? heardPatienceMs
     : Math.min(expectedWords / perMs, patienceMs);
