@@ -1,6 +1,6 @@
 // Services that one agent serves, this process as their client, and what Nity did to them.
 import { rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { Desk } from '../e2e/desk.js';
 import { ownCgroup } from '../kernel/rig.js';
@@ -90,6 +90,7 @@ export class Stage {
       rmdirSync(this.desk.cgroup);
       return true;
     });
+    rmdirSync(dirname(this.desk.pinPath));
     rmSync(this.desk.directory, { recursive: true, force: true });
   }
 }
